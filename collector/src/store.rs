@@ -1,0 +1,157 @@
+//! The store: what the collector keeps, behind one narrow trait.
+//!
+//! Two implementations are meant to stand behind it: the embedded one (`fjall`, one directory, no server) and, for
+//! fleets that one machine cannot hold, ClickHouse. So the trait asks whole questions (a merge, a time series) that an
+//! engine can answer near its data, and never hands out rows.
+
+use std::collections::BTreeMap;
+
+use flamekeeper_profile::{Batch, Completeness, Labels, Ledger, Merged, SampleType, Window};
+use flamekeeper_wire::BatchId;
+
+use crate::selector::Selector;
+
+/// Which samples a question is about.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// The window; a stored window belongs to it when its start does.
+    pub window: Window,
+    /// The profile type, as [`SampleType::query_name`] names it: `cpu`.
+    pub profile_type: String,
+    /// Which series.
+    pub selector: Selector,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// It is stored and durable.
+    Accepted,
+    /// A batch of this identity was stored before; nothing changed.
+    Duplicate,
+}
+
+/// Merged stacks of a selection, and what is known to be missing from them.
+#[derive(Clone, Debug, Default)]
+pub struct MergedProfile {
+    /// Sums per distinct stack.
+    pub merged: Merged,
+    /// Unit of the weights; empty where nothing was selected.
+    pub unit: String,
+    /// Samples, truncated stacks, and the ledger of the selected hosts. Names are not the store's concern.
+    pub completeness: Completeness,
+}
+
+/// Weights over time, by the value of one label.
+#[derive(Clone, Debug, Default)]
+pub struct TimeSeries {
+    /// Unit of the weights.
+    pub unit: String,
+    /// Value of the label to the weight in each step; every vector has the same length.
+    pub by_value: BTreeMap<String, Vec<u64>>,
+    /// As in [`MergedProfile`].
+    pub completeness: Completeness,
+}
+
+/// A group of series that the window holds: distinct labels and type, with what they add up to.
+#[derive(Clone, Debug)]
+pub struct SeriesSummary {
+    /// Labels of the series.
+    pub labels: Labels,
+    /// Its type.
+    pub sample_type: SampleType,
+    /// Sum of the weights in the type's query unit.
+    pub weight: u64,
+    /// Sum of the samples.
+    pub samples: u64,
+    /// Samples whose stack ends early.
+    pub truncated: u64,
+}
+
+/// What a host reported in a window.
+#[derive(Clone, Debug)]
+pub struct HostSummary {
+    /// Labels of the agent.
+    pub labels: Labels,
+    /// End of its newest stored window.
+    pub last_seen: flamekeeper_profile::Timestamp,
+    /// What it took and lost in the window.
+    pub ledger: Ledger,
+}
+
+/// Totals since the store was made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StoreStatus {
+    /// Batches stored.
+    pub batches: u64,
+    /// Ledger over all stored batches.
+    pub ledger: Ledger,
+    /// Samples in the stored series.
+    pub samples_stored: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+}
+
+/// What could not be done with the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The engine failed.
+    #[error("the store failed to {what}: {source}")]
+    Engine {
+        /// What it was doing.
+        what: &'static str,
+        /// The engine's own words.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// What is on disk is not what this version wrote.
+    #[error("the store holds a damaged or foreign entry ({what}); restore it from a backup or move its directory away")]
+    Corrupt {
+        /// Which entry.
+        what: String,
+    },
+    /// A question would take more memory than the limit.
+    #[error("the answer would merge more than {limit} distinct stacks; narrow the window or the selector")]
+    TooLarge {
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// The store. All methods block; call them off the async threads.
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// Stores a batch. On return it is durable: it survives a crash of the machine.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nothing of the batch is stored, and it may be sent again.
+    fn append(&self, id: &BatchId, batch: Batch) -> Result<Appended, StoreError>;
+
+    /// Merges the stacks of a selection.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn merged(&self, selection: &Selection) -> Result<MergedProfile, StoreError>;
+
+    /// Weights of a selection per step of `step` nanoseconds from the window's start, grouped by a label.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn time_series(&self, selection: &Selection, by: &str, step: u64) -> Result<TimeSeries, StoreError>;
+
+    /// The series that have samples in the window.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn series(&self, window: Window) -> Result<Vec<SeriesSummary>, StoreError>;
+
+    /// The hosts that reported in the window.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn hosts(&self, window: Window) -> Result<Vec<HostSummary>, StoreError>;
+
+    /// Totals.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn status(&self) -> Result<StoreStatus, StoreError>;
+}

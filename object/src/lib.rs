@@ -1,0 +1,1 @@
+//! ELF facts that both sides need: build ids, address translation, finding debug files.

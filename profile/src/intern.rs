@@ -1,0 +1,161 @@
+//! Interned tables with typed handles.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
+
+use indexmap::{Equivalent, IndexSet};
+
+/// A handle into a [`Table`] of `T`. It means nothing in another table.
+pub struct Id<T> {
+    index: u32,
+    table: PhantomData<fn() -> T>,
+}
+
+impl<T> Id<T> {
+    /// The handle of the element at this place. A place that the table does not have yields no element.
+    #[must_use]
+    pub const fn new(index: u32) -> Self {
+        Self { index, table: PhantomData }
+    }
+
+    /// The place in the table.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.index as usize
+    }
+
+    /// The place in the table, as stored.
+    #[must_use]
+    pub const fn raw(self) -> u32 {
+        self.index
+    }
+}
+
+impl<T> Clone for Id<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Id<T> {}
+impl<T> PartialEq for Id<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.index == other.index
+    }
+}
+impl<T> Eq for Id<T> {}
+impl<T> PartialOrd for Id<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl<T> Ord for Id<T> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.index.cmp(&other.index)
+    }
+}
+impl<T> Hash for Id<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u32(self.index);
+    }
+}
+impl<T> fmt::Debug for Id<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.index)
+    }
+}
+
+/// A set whose elements keep their place of insertion: equal elements share one handle.
+#[derive(Clone, Debug)]
+pub struct Table<T> {
+    set: IndexSet<T, foldhash::fast::RandomState>,
+}
+
+impl<T: Eq + Hash> Default for Table<T> {
+    fn default() -> Self {
+        Self { set: IndexSet::default() }
+    }
+}
+
+impl<T: Eq + Hash> Table<T> {
+    /// The greatest number of elements: handles are 32 bits. The callers bound their inputs far below it.
+    pub const MAX_LEN: usize = u32::MAX as usize;
+
+    /// The handle of `element`, which is added where it is new.
+    ///
+    /// # Panics
+    /// When the table holds [`Self::MAX_LEN`] elements, which no bounded input reaches.
+    pub fn intern(&mut self, element: T) -> Id<T> {
+        let index = self.set.insert_full(element).0;
+        Self::id(index)
+    }
+
+    /// The handle of the element equivalent to `key`; `make` builds it only where it is new.
+    ///
+    /// # Panics
+    /// As [`Self::intern`].
+    pub fn intern_with<Q>(&mut self, key: &Q, make: impl FnOnce() -> T) -> Id<T>
+    where
+        Q: Hash + Equivalent<T> + ?Sized,
+    {
+        match self.set.get_index_of(key) {
+            Some(index) => Self::id(index),
+            None => self.intern(make()),
+        }
+    }
+
+    /// The handle of the element equivalent to `key`, if it is there.
+    pub fn find<Q>(&self, key: &Q) -> Option<Id<T>>
+    where
+        Q: Hash + Equivalent<T> + ?Sized,
+    {
+        self.set.get_index_of(key).map(Self::id)
+    }
+
+    /// The element of a handle.
+    #[must_use]
+    pub fn get(&self, id: Id<T>) -> Option<&T> {
+        self.set.get_index(id.index())
+    }
+
+    /// All elements in the order of their handles.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (Id<T>, &T)> {
+        self.set.iter().enumerate().map(|(index, element)| (Self::id(index), element))
+    }
+
+    /// How many elements there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.set.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty()
+    }
+
+    fn id(index: usize) -> Id<T> {
+        match u32::try_from(index) {
+            Ok(index) => Id::new(index),
+            Err(_) => unreachable!("a table of more than 2^32 elements"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Equal elements share a handle, and a foreign handle finds nothing.
+    #[test]
+    fn equal_elements_share_a_handle() {
+        let mut table: Table<Box<str>> = Table::default();
+        let a = table.intern("a".into());
+        let b = table.intern_with("b", || "b".into());
+        assert_eq!(table.intern_with("a", || panic!("already there")), a);
+        assert_ne!(a, b);
+        assert_eq!(table.get(b).map(|text| &**text), Some("b"));
+        assert_eq!(table.get(Id::new(7)), None);
+    }
+}

@@ -1,0 +1,136 @@
+//! The ledger: samples taken = samples stored + samples lost, by reason.
+
+/// Why a sample was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LossReason {
+    /// The kernel's ring was full (`PERF_RECORD_LOST`).
+    RingFull,
+    /// The kernel sent a record that could not be read.
+    MalformedRecord,
+    /// The configuration excludes the process.
+    Excluded,
+    /// The spool on the agent's disk was full; the oldest batch went first.
+    SpoolFull,
+    /// A batch in the spool could not be read back.
+    SpoolCorrupt,
+    /// The batch could not be written to the spool.
+    SpoolUnwritable,
+    /// The collector refused the batch for good.
+    Refused,
+    /// A reason that this version does not know.
+    Other,
+}
+
+impl LossReason {
+    /// All reasons.
+    pub const ALL: [Self; 8] = [
+        Self::RingFull,
+        Self::MalformedRecord,
+        Self::Excluded,
+        Self::SpoolFull,
+        Self::SpoolCorrupt,
+        Self::SpoolUnwritable,
+        Self::Refused,
+        Self::Other,
+    ];
+
+    /// The reason's name, in snake case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RingFull => "ring_full",
+            Self::MalformedRecord => "malformed_record",
+            Self::Excluded => "excluded",
+            Self::SpoolFull => "spool_full",
+            Self::SpoolCorrupt => "spool_corrupt",
+            Self::SpoolUnwritable => "spool_unwritable",
+            Self::Refused => "refused",
+            Self::Other => "other",
+        }
+    }
+
+    /// The reason of a name; [`Self::Other`] for one that is not known.
+    #[must_use]
+    pub fn parse(name: &str) -> Self {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name).unwrap_or(Self::Other)
+    }
+}
+
+/// How many samples were taken and how many of them were lost, by reason. All counts are samples, not weights.
+///
+/// The invariant, end to end: `taken` = samples stored + [`Self::lost_total`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Samples that the kernel took, those it had no room for included.
+    pub taken: u64,
+    lost: [u64; LossReason::ALL.len()],
+}
+
+impl Ledger {
+    /// Nothing taken, nothing lost.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Counts samples that were taken and are kept.
+    pub const fn take(&mut self, samples: u64) {
+        self.taken = self.taken.saturating_add(samples);
+    }
+
+    /// Counts samples as lost that were counted as taken before.
+    pub const fn lose(&mut self, reason: LossReason, samples: u64) {
+        let count = &mut self.lost[reason as usize];
+        *count = count.saturating_add(samples);
+    }
+
+    /// Samples lost for a reason.
+    #[must_use]
+    pub const fn lost(&self, reason: LossReason) -> u64 {
+        self.lost[reason as usize]
+    }
+
+    /// Samples lost for any reason.
+    #[must_use]
+    pub fn lost_total(&self) -> u64 {
+        self.lost.iter().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// The reasons that have a count.
+    pub fn losses(&self) -> impl Iterator<Item = (LossReason, u64)> {
+        LossReason::ALL.into_iter().map(|reason| (reason, self.lost(reason))).filter(|(_, count)| *count > 0)
+    }
+
+    /// Adds another ledger.
+    pub fn add(&mut self, other: &Self) {
+        self.take(other.taken);
+        for (reason, count) in other.losses() {
+            self.lose(reason, count);
+        }
+    }
+
+    /// Whether nothing was taken and nothing lost.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Losses are kept by reason, add up, and every reason reads back from its name.
+    #[test]
+    fn losses_add_up() {
+        let mut ledger = Ledger::new();
+        ledger.take(10);
+        ledger.lose(LossReason::RingFull, 2);
+        let mut sum = ledger;
+        sum.add(&ledger);
+        assert_eq!((sum.taken, sum.lost_total(), sum.lost(LossReason::RingFull)), (20, 4, 4));
+        for reason in LossReason::ALL {
+            assert_eq!(LossReason::parse(reason.as_str()), reason);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What the values of a series mean.
+
+/// The sample type: what one sample counts and what it is worth.
+///
+/// A CPU profile is `samples`/`count` with a period of so many nanoseconds of `cpu`: each sample stands for `period`
+/// nanoseconds of CPU time. A type without a period (0) states its values directly in `unit`.
+/// (The field's convention; see `profile.proto` of pprof: `sample_type`, `period_type`, `period`.)
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SampleType {
+    /// What is counted: `samples`, `alloc_space`, ...
+    pub name: Box<str>,
+    /// The unit of the values: `count`, `bytes`, ...
+    pub unit: Box<str>,
+    /// What a period measures: `cpu`; empty where there is no period.
+    pub period_name: Box<str>,
+    /// The unit of the period: `nanoseconds`; empty where there is no period.
+    pub period_unit: Box<str>,
+    /// What one sample is worth, in `period_unit`; 0 where there is no period.
+    pub period: u64,
+}
+
+impl SampleType {
+    /// CPU samples, each worth `period_ns` nanoseconds of CPU time.
+    #[must_use]
+    pub fn cpu(period_ns: u64) -> Self {
+        Self {
+            name: "samples".into(),
+            unit: "count".into(),
+            period_name: "cpu".into(),
+            period_unit: "nanoseconds".into(),
+            period: period_ns,
+        }
+    }
+
+    /// A type whose values are stated directly.
+    #[must_use]
+    pub fn plain(name: &str, unit: &str) -> Self {
+        Self { name: name.into(), unit: unit.into(), period_name: "".into(), period_unit: "".into(), period: 0 }
+    }
+
+    /// Whether values are counts of samples that are each worth a period.
+    #[must_use]
+    pub fn is_periodic(&self) -> bool {
+        self.period > 0 && &*self.unit == "count"
+    }
+
+    /// The name under which a query asks for it: `cpu`, `alloc_space`. Types that differ in their period only have the same.
+    #[must_use]
+    pub fn query_name(&self) -> &str {
+        if self.is_periodic() && !self.period_name.is_empty() { &self.period_name } else { &self.name }
+    }
+
+    /// The unit of the values that a query answers.
+    #[must_use]
+    pub fn query_unit(&self) -> &str {
+        if self.is_periodic() && !self.period_unit.is_empty() { &self.period_unit } else { &self.unit }
+    }
+
+    /// A stored value in [`Self::query_unit`]: times the period, saturating.
+    #[must_use]
+    pub fn weigh(&self, value: u64) -> u64 {
+        if self.is_periodic() { value.saturating_mul(self.period) } else { value }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A CPU sample is worth its period; a plain value is worth itself.
+    #[test]
+    fn weighs_by_period() {
+        let cpu = SampleType::cpu(50_000_000);
+        assert_eq!((cpu.query_name(), cpu.query_unit(), cpu.weigh(3)), ("cpu", "nanoseconds", 150_000_000));
+        let heap = SampleType::plain("inuse_space", "bytes");
+        assert_eq!((heap.query_name(), heap.query_unit(), heap.weigh(3)), ("inuse_space", "bytes", 3));
+    }
+}

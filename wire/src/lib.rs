@@ -1,0 +1,18 @@
+//! The contract between agent and collector: OTLP profiles, batch identity, limits.
+
+mod batch_id;
+pub mod gzip;
+mod limits;
+pub mod otlp;
+pub mod symbols;
+
+pub use batch_id::{AgentId, BatchId, ParseBatchIdError};
+pub use limits::Limits;
+pub use otlp::{DecodeError, decode, encode};
+
+/// Path of the ingest endpoint, on the collector's base address.
+pub const PROFILES_PATH: &str = "/v1development/profiles";
+/// Request header that carries a [`BatchId`].
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Response header that says what became of a batch: `accepted` or `duplicate`.
+pub const BATCH_OUTCOME: &str = "flamekeeper-batch";
