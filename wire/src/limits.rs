@@ -7,6 +7,8 @@ pub struct Limits {
     pub compressed_bytes: usize,
     /// Bytes of the body decompressed.
     pub decompressed_bytes: usize,
+    /// Messages inside the body: samples, table entries, attributes and so on, all together.
+    pub messages: usize,
     /// Entries of any one dictionary table.
     pub table_entries: usize,
     /// Locations of one stack.
@@ -26,9 +28,10 @@ impl Default for Limits {
         Self {
             compressed_bytes: 16 << 20,
             decompressed_bytes: 64 << 20,
-            table_entries: 1 << 20,
+            messages: 1 << 20,
+            table_entries: 1 << 19,
             stack_depth: 2048,
-            samples: 1 << 20,
+            samples: 1 << 19,
             series: 1 << 16,
             string_bytes: 16 << 10,
             labels: 64,

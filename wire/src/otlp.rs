@@ -1,35 +1,38 @@
-//! Batches as OTLP profiles.
+//! Batches as OTLP profiles (`opentelemetry.proto.profiles.v1development`), the wire format of agents and of others.
+//!
+//! How a [`Batch`] maps onto the message:
+//!
+//! | batch | message |
+//! |---|---|
+//! | labels of a series | attributes of a resource, by the names of the semantic conventions |
+//! | series | a profile with one sample type, period and the batch's window |
+//! | location | location with the address that the object states (never an address in a process); names that only the host knows as lines |
+//! | object | mapping with file name and the attribute `process.executable.build_id.{gnu,go,htlhash}` |
+//! | how a stack ends | sample attribute `flamekeeper.stack.end`; absent under our scope it means `root`, elsewhere it is unstated |
+//! | ledger | a resource of its own with the scope `flamekeeper.ledger`, one sample a count, on the empty stack |
+//!
+//! Values are aggregated per stack. A receiver also takes what other senders choose: timestamps instead of values, keys and values as
+//! indexes into the string table, process attributes on samples instead of on the resource.
 
-use flamekeeper_profile::Batch;
+mod attributes;
+mod decode;
+mod encode;
 
-use crate::limits::Limits;
+pub use decode::{DecodeError, decode};
+pub use encode::encode;
 
-/// Why a body is no batch.
-#[derive(Debug, thiserror::Error)]
-pub enum DecodeError {
-    /// It is no protobuf message of the right type.
-    #[error("the body is not an OTLP profiles request: {0}")]
-    Protobuf(#[from] prost::DecodeError),
-}
+/// Scope of profiles that a Flamekeeper agent made.
+const SCOPE: &str = "flamekeeper";
+/// Scope of the ledger.
+const LEDGER_SCOPE: &str = "flamekeeper.ledger";
+/// Sample attribute: how the stack ends.
+const STACK_END: &str = "flamekeeper.stack.end";
+/// Sample attribute in the ledger: what is counted.
+const LEDGER_ENTRY: &str = "flamekeeper.ledger.entry";
+/// Value of [`LEDGER_ENTRY`] for samples taken; any other is the name of a loss reason.
+const LEDGER_TAKEN: &str = "taken";
+/// Location attribute: what runs the code.
+const FRAME_TYPE: &str = "profile.frame.type";
 
-/// Encodes a batch as an `ExportProfilesServiceRequest`.
-#[must_use]
-pub fn encode(batch: &Batch) -> Vec<u8> {
-    _ = batch;
-    Vec::new()
-}
-
-/// Decodes an `ExportProfilesServiceRequest`, of a Flamekeeper agent or of any other OTLP sender.
-///
-/// # Errors
-/// [`DecodeError`] names the broken rule.
-pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Batch, DecodeError> {
-    _ = (bytes, limits);
-    Ok(Batch {
-        window: flamekeeper_profile::Window::new(Default::default(), Default::default()),
-        labels: Default::default(),
-        tables: Default::default(),
-        series: Vec::new(),
-        ledger: Default::default(),
-    })
-}
+#[cfg(test)]
+mod tests;
