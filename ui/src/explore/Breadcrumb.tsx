@@ -1,0 +1,29 @@
+import { shortName } from "../flame/text";
+import { Icon } from "./icons";
+import { detailState, shown, state, zoomTo } from "./store";
+
+// More steps are folded in the middle: the line must stay one line.
+const SHOWN = 6;
+
+/** The zoom as a line of callers; each step is a button, and undo takes back the last change. */
+export function Breadcrumb() {
+  const { path } = state.value;
+  const folded = path.length > SHOWN;
+  const first = folded ? path.length - SHOWN + 1 : 0;
+  const { loading, error } = detailState.value;
+  const view = shown.value;
+  return (
+    <nav class="breadcrumb" aria-label="Zoom" data-testid="breadcrumb">
+      <button type="button" class="control icon-only" title="Undo the last change  (Back)" aria-label="Undo" onClick={() => history.back()}><Icon name="undo" /></button>
+      <button type="button" class="crumb" aria-current={path.length === 0} onClick={() => zoomTo([])}>all</button>
+      {folded && <button type="button" class="crumb" title={path.slice(0, first).map((s) => s.name).join("\n")} onClick={() => zoomTo(path.slice(0, first))}>… {first} callers</button>}
+      {path.slice(first).map((step, i) => {
+        const depth = first + i + 1;
+        return <button type="button" key={depth} class="crumb" title={step.name} aria-current={depth === path.length} onClick={() => zoomTo(path.slice(0, depth))}>{shortName(step.name)}</button>;
+      })}
+      {path.length > 0 && view && !view.exact && (loading
+        ? <span class="quiet">loading what is narrower here…</span>
+        : error ? <span class="note">narrow functions are missing here: {error.message}</span> : null)}
+    </nav>
+  );
+}

@@ -1,0 +1,58 @@
+import { Logo } from "./icons";
+import { refresh, reselect, services, state, status, wholeState } from "./store";
+import { showLast, widenWindow } from "./window";
+import { formatCount } from "../data/units";
+
+/** What stands in the pane where there is no picture: loading, error, or nothing found. Null where there is one. */
+export function PaneState() {
+  const { value, error, loading, bytes } = wholeState.value;
+  if (error) return <Failure message={error.message} stale={value !== null} />;
+  if (!value) return loading ? <Loading bytes={bytes} /> : null;
+  if (value.tree.total[0] > 0) return null;
+  const stored = status.state.value.value?.samples_stored;
+  if (stored === 0) return <NoAgent />;
+  return <NothingHere />;
+}
+
+function Loading({ bytes }: { bytes: number }) {
+  return <div class="notice" role="status"><p class="quiet">Loading the flamegraph{bytes > 0 ? ` · ${formatCount(bytes / 1000)} kB` : ""}…</p></div>;
+}
+
+function Failure({ message, stale }: { message: string; stale: boolean }) {
+  return (
+    <div class={`notice error ${stale ? "stale" : ""}`} role="alert">
+      <h2>No answer to show</h2>
+      <p>{message}</p>
+      <button type="button" class="control primary" onClick={refresh}>Retry</button>
+    </div>
+  );
+}
+
+function NoAgent() {
+  return (
+    <div class="notice" data-testid="empty">
+      <Logo />
+      <h2>No agent has reported yet</h2>
+      <p>Start one on this host. The first flamegraph appears within 15 seconds.</p>
+      <pre><code>flamekeeper up</code></pre>
+      <p class="quiet">On other hosts: <code>flamekeeper agent --collector {location.origin}</code></p>
+      <button type="button" class="control" onClick={refresh}>Look again</button>
+    </div>
+  );
+}
+
+function NothingHere() {
+  const { query } = state.value;
+  const others = services.state.value.value?.services.length ?? 0;
+  return (
+    <div class="notice" data-testid="empty">
+      <h2>No samples here</h2>
+      <p>{query === "" ? "Nothing was sampled in this window." : others > 0 ? "Nothing in this window has these labels." : "Nothing was sampled in this window, whatever the labels."}</p>
+      <div class="actions">
+        <button type="button" class="control primary" onClick={() => showLast(900)}>Last 15 min</button>
+        <button type="button" class="control" onClick={widenWindow}>Wider window</button>
+        {query !== "" && <button type="button" class="control" onClick={() => reselect({ query: "" })}>All services</button>}
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,173 @@
+import { batch, computed, effect, signal } from "@preact/signals";
+import { apiUrl, type Parameters } from "../data/api";
+import type { LabelsAnswer, ServicesAnswer, StatusAnswer, TimeseriesAnswer, TopAnswer, TypesAnswer, FlamegraphAnswer } from "../data/answers";
+import { decodeProfile, type Profile } from "../data/decode";
+import { formatPath, isPruned, parsePath, pathParameter, resolvePath, type FramePath } from "../data/path";
+import { Resource } from "../data/resource";
+import { formatState, parseState, type ExploreState } from "../data/url";
+import { matchFrames, parseSearch, search, type Found } from "../flame/search";
+
+/** Seconds between refreshes in live mode. */
+export const LIVE_SECONDS = 10;
+
+const identity = <T>(answer: T): T => answer;
+
+/** Milliseconds that decoding the last flamegraph took. */
+export const timings = { decode: 0 };
+
+function decodeTimed(answer: FlamegraphAnswer): Profile {
+  const began = performance.now();
+  const profile = decodeProfile(answer);
+  timings.decode = performance.now() - began;
+  return profile;
+}
+
+/** What the address says. */
+export const state = signal<ExploreState>(parseState(location.search));
+
+export const services = new Resource<ServicesAnswer, ServicesAnswer>(identity);
+export const types = new Resource<TypesAnswer, TypesAnswer>(identity);
+export const labels = new Resource<LabelsAnswer, LabelsAnswer>(identity);
+export const series = new Resource<TimeseriesAnswer, TimeseriesAnswer>(identity);
+export const top = new Resource<TopAnswer, TopAnswer>(identity);
+export const status = new Resource<StatusAnswer, StatusAnswer>(identity);
+/** The flamegraph of the whole selection. */
+const whole = new Resource<FlamegraphAnswer, Profile>(decodeTimed);
+/** The exact flamegraph under the zoomed path, where the whole one was pruned there. */
+const detail = new Resource<FlamegraphAnswer, Profile>(decodeTimed);
+
+/** The whole flamegraph's state: for loading, errors, and shares of all. */
+export const wholeState = whole.state;
+export const detailState = detail.state;
+
+/** Changes the state: `push` makes a step that Back undoes, `replace` does not. */
+export function go(change: Partial<ExploreState>, how: "push" | "replace" = "push"): void {
+  const next = { ...state.peek(), ...change };
+  const address = location.pathname + formatState(next);
+  if (address !== location.pathname + location.search) {
+    if (how === "push") history.pushState(null, "", address);
+    else history.replaceState(null, "", address);
+  }
+  state.value = next;
+}
+
+/** Changes what is looked at; a zoom into the old graph means nothing in the new one, unless it is asked to stay. */
+export function reselect(change: Partial<ExploreState>): void {
+  go({ path: [], ...change });
+}
+
+window.addEventListener("popstate", () => {
+  state.value = parseState(location.search);
+});
+
+// A deliberate reload of everything: live mode, or Retry.
+const generation = signal(0);
+
+/** Requests everything anew. */
+export function refresh(): void {
+  generation.value++;
+}
+
+// Signals of primitives, so that a zoom does not request what it does not change.
+const selection = computed(() => {
+  const { query, from, to, type } = state.value;
+  return JSON.stringify({ query, from, to, type });
+});
+const by = computed(() => state.value.by);
+const zoomText = computed(() => formatPath(state.value.path));
+const zoomPath = computed(() => parsePath(zoomText.value));
+const searchText = computed(() => state.value.search);
+const wantsTable = computed(() => state.value.view !== "flame");
+
+/** The parameters every request about the selection shares. */
+export function selectionParameters(): Parameters {
+  return JSON.parse(selection.value) as Parameters;
+}
+
+// By identity, so that progress of a request under way does not lay out anew.
+const wholeProfile = computed(() => whole.state.value.value);
+const detailProfile = computed(() => detail.state.value.value);
+const detailLoadedFrom = computed(() => detail.state.value.url);
+
+/** The whole selection's call tree, and the one to draw: with the exact detail under the zoom where it has arrived. */
+export const shown = computed<{ profile: Profile; node: number; exact: boolean } | null>(() => {
+  const profile = wholeProfile.value;
+  if (!profile) return null;
+  const path = zoomPath.value;
+  const exact = detailProfile.value;
+  if (path.length > 0 && exact && detailLoadedFrom.value === detailUrl.value) {
+    const { node, found } = resolvePath(exact.tree, path);
+    if (found === path.length) return { profile: exact, node, exact: true };
+  }
+  const { node, found } = resolvePath(profile.tree, path);
+  return { profile, node, exact: found === path.length && !isPruned(profile.tree, node) };
+});
+
+/** The address of the exact answer under the zoom; empty where the whole answer is already exact there. */
+const detailUrl = computed(() => {
+  const profile = wholeProfile.value;
+  const path = zoomPath.value;
+  if (!profile || path.length === 0) return "";
+  const { node, found } = resolvePath(profile.tree, path);
+  if (found === path.length && !isPruned(profile.tree, node)) return "";
+  return apiUrl("flamegraph", { ...selectionParameters(), path: pathParameter(path) });
+});
+
+/** What the search matches in view; an error text for a broken expression. */
+export const found = computed<Found | { error: string } | null>(() => {
+  const matcher = parseSearch(searchText.value);
+  const view = shown.value;
+  if (matcher === null || (typeof matcher === "object" && "error" in matcher)) return matcher;
+  if (!view) return null;
+  const { tree } = view.profile;
+  return search(tree, matchFrames(tree.frames, matcher), view.node);
+});
+
+/** The window the last answer covers, in unix seconds. */
+export const answeredWindow = computed(() => {
+  const profile = wholeProfile.value;
+  return profile ? { from: profile.from, to: profile.to } : null;
+});
+
+/** Starts requesting whatever the state asks for. */
+export function start(): void {
+  effect(() => {
+    generation.value;
+    const p = selectionParameters();
+    const window = { from: p.from, to: p.to };
+    batch(() => {
+      void whole.load(apiUrl("flamegraph", p));
+      void services.load(apiUrl("services", window));
+      void types.load(apiUrl("types", window));
+      void labels.load(apiUrl("labels", window));
+    });
+  });
+  effect(() => {
+    generation.value;
+    void series.load(apiUrl("timeseries", { ...selectionParameters(), by: by.value }));
+  });
+  effect(() => {
+    generation.value;
+    if (wantsTable.value) void top.load(apiUrl("top", { ...selectionParameters(), limit: 0 }));
+  });
+  effect(() => {
+    // Read so that a refreshed whole refreshes its detail too.
+    wholeProfile.value;
+    const url = detailUrl.value;
+    if (url !== "") void detail.load(url);
+  });
+  effect(() => {
+    const profile = wholeProfile.value;
+    if (profile && profile.completeness.samples === 0) void status.load(apiUrl("status", {}));
+  });
+  effect(() => {
+    if (!state.value.live) return;
+    const timer = setInterval(refresh, LIVE_SECONDS * 1000);
+    return () => clearInterval(timer);
+  });
+}
+
+/** The path of the zoom. */
+export function zoomTo(path: FramePath, how: "push" | "replace" = "push"): void {
+  go({ path }, how);
+}

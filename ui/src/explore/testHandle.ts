@@ -1,0 +1,66 @@
+import type { CallTree } from "../data/decode";
+import type { ClientRect, FlameEngine } from "../flame/engine";
+import { found, shown, timings } from "./store";
+
+/** A read-only handle for end-to-end tests; nothing on the page uses it. */
+export interface TestHandle {
+  /** Nodes of the shown call tree. */
+  readonly nodes: number;
+  /** The function at a place in client pixels; null where none is. */
+  hoverAt(x: number, y: number): { name: string; total: number; self: number } | null;
+  /** Where the widest visible rectangle of a function stands, in client pixels; one that contains the name where none equals it. */
+  rectOf(name: string): ClientRect | null;
+  /** Share (0 to 1) of the view that the search matches; null without a search. */
+  readonly matchedShare: number | null;
+  /** Milliseconds of the last decode, and of the last layout and paint. */
+  readonly timings: { decode: number; draw: number };
+}
+
+declare global {
+  interface Window {
+    __flamekeeper?: TestHandle;
+  }
+}
+
+export function installTestHandle(engine: FlameEngine): void {
+  window.__flamekeeper = Object.freeze({
+    get nodes() {
+      return engine.tree?.count ?? 0;
+    },
+    get matchedShare() {
+      const result = found.peek();
+      const view = shown.peek();
+      if (!result || "error" in result || !view) return null;
+      return result.value / view.profile.tree.total[view.node];
+    },
+    get timings() {
+      return { decode: timings.decode, draw: engine.lastDraw };
+    },
+    hoverAt: (x: number, y: number) => nodeAt(engine, x, y),
+    rectOf: (name: string) => widest(engine, name),
+  });
+}
+
+function nodeAt(engine: FlameEngine, x: number, y: number) {
+  const box = document.querySelector(".flame-canvas")?.getBoundingClientRect();
+  const { tree } = engine;
+  const hit = box && tree ? engine.at(x - box.left, y - box.top) : null;
+  if (!hit || hit.dust || !tree) return null;
+  return { name: tree.frames.name[tree.frame[hit.node]], total: tree.total[hit.node], self: tree.self[hit.node] };
+}
+
+function widest(engine: FlameEngine, name: string): ClientRect | null {
+  const { tree } = engine;
+  if (!tree) return null;
+  return widestWhere(engine, tree, (text) => text === name) ?? widestWhere(engine, tree, (text) => text.includes(name));
+}
+
+function widestWhere(engine: FlameEngine, tree: CallTree, wanted: (name: string) => boolean): ClientRect | null {
+  let best: ClientRect | null = null;
+  for (let i = 0; i < tree.count; i++) {
+    if (!wanted(tree.frames.name[tree.frame[i]])) continue;
+    const rect = engine.rectOf(i);
+    if (rect && (best === null || rect.w > best.w)) best = rect;
+  }
+  return best;
+}

@@ -1,0 +1,101 @@
+/** Colours of functions: stable by name, equal in lightness, so that no module shouts. */
+
+
+/** What the renderer paints with. */
+export interface Palette {
+  readonly background: string;
+  readonly text: string;
+  readonly faintText: string;
+  readonly dust: string;
+  readonly match: string;
+  readonly matchText: string;
+  readonly outline: string;
+  readonly selection: string;
+  /** The fill of a function. */
+  readonly fill: (name: string, module: string, kind: string) => string;
+}
+
+// Hues that stay apart from each other at equal lightness, in OKLCH degrees, the warm ones first.
+const HUES = [52, 145, 255, 85, 320, 195, 20, 285, 115, 225, 350, 168];
+
+/** FNV-1a: the same name has the same colour on every page and every day. */
+export function hash(text: string): number {
+  let h = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
+  return (h ^ (h >>> 15)) >>> 0;
+}
+
+/** OKLCH to `#rrggbb`, clipped to sRGB (Björn Ottosson, "A perceptual color space for image processing"). */
+export function oklch(l: number, c: number, hue: number): string {
+  const a = c * Math.cos((hue * Math.PI) / 180);
+  const b = c * Math.sin((hue * Math.PI) / 180);
+  const L = (l + 0.3963377774 * a + 0.2158037573 * b) ** 3;
+  const M = (l - 0.1055613458 * a - 0.0638541728 * b) ** 3;
+  const S = (l - 0.0894841775 * a - 1.291485548 * b) ** 3;
+  const rgb = [
+    4.0767416621 * L - 3.3077115913 * M + 0.2309699292 * S,
+    -1.2684380046 * L + 2.6097574011 * M - 0.3413193965 * S,
+    -0.0041960863 * L - 0.7034186147 * M + 1.707614701 * S,
+  ];
+  return `#${rgb.map((x) => channel(x).toString(16).padStart(2, "0")).join("")}`;
+}
+
+function channel(linear: number): number {
+  const x = Math.min(1, Math.max(0, linear));
+  const encoded = x <= 0.0031308 ? 12.92 * x : 1.055 * x ** (1 / 2.4) - 0.055;
+  return Math.round(encoded * 255);
+}
+
+/** The hue of a module. */
+export function moduleHue(module: string): number {
+  return HUES[hash(lastSegment(module)) % HUES.length];
+}
+
+/** A colour for the n-th series of a chart. */
+export function seriesColor(label: string, dark: boolean): string {
+  const hue = moduleHue(label);
+  return dark ? oklch(0.62, 0.1, hue) : oklch(0.72, 0.11, hue);
+}
+
+/** The file name of a module: `/usr/lib/libc.so.6` is `libc.so.6`. */
+export function lastSegment(module: string): string {
+  return module.slice(module.lastIndexOf("/") + 1);
+}
+
+/** The base kind of a frame: `native (inlined)` is `native`. */
+export function baseKind(kind: string): string {
+  const at = kind.indexOf(" (");
+  return at < 0 ? kind : kind.slice(0, at);
+}
+
+export function makePalette(mode: "module" | "kernel", dark: boolean): Palette {
+  const l = dark ? 0.42 : 0.84;
+  const c = dark ? 0.066 : 0.078;
+  const fills = new Map<string, string>();
+  const paint = (name: string, module: string, kind: string): string => {
+    if (kind === "root") return dark ? "#2a2c31" : "#e9e7e3";
+    const base = baseKind(kind);
+    // A little lightness by function keeps neighbours of one module apart.
+    const shade = l + ((hash(name) % 5) - 2) * (dark ? 0.013 : 0.011);
+    if (base === "kernel") return oklch(shade, dark ? 0.03 : 0.028, 255);
+    if (mode === "kernel") return oklch(shade, c, base === "native" ? 58 : 150);
+    if (module === "") return oklch(shade, 0.012, 80);
+    return oklch(shade, c, moduleHue(module));
+  };
+  return {
+    background: dark ? "#17181b" : "#ffffff",
+    text: dark ? "#f1efeb" : "#1f1d1a",
+    faintText: dark ? "#a3a19c" : "#6d6a64",
+    dust: dark ? "#33353b" : "#dcd9d3",
+    match: dark ? "#f0b429" : "#ffc83d",
+    matchText: "#241a02",
+    outline: dark ? "#ffffff" : "#1f1d1a",
+    selection: dark ? "#ff8a4c" : "#c8420c",
+    fill: (name, module, kind) => {
+      const key = `${kind}\n${module}\n${hash(name) % 5}`;
+      let fill = fills.get(key);
+      if (fill === undefined) fills.set(key, (fill = paint(name, module, kind)));
+      return fill;
+    },
+  };
+}
