@@ -1,1 +1,4 @@
-//! agent
+//! The Flamekeeper agent: samples every process of the host, folds, and ships to a collector.
+
+pub mod clock;
+pub mod config;

@@ -1,0 +1,102 @@
+//! The flags and environment variables of the agent.
+
+use std::path::{Path, PathBuf};
+
+use super::error::{ConfigError, Source};
+use super::raw::{RawConfig, RawSpool, RawSymbols};
+use super::value::{ByteSize, CollectorAddress, Event, Frequency, Label, RingBytes, StackBytes, WindowLength};
+use super::{Config, DEFAULT_PATH, file};
+
+/// The agent's flags. Each beats the environment variable that stands beside it, which beats the file.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Args {
+    /// Configuration file (TOML). Without it, /etc/flamekeeper/agent.toml is read where it exists
+    #[arg(long, value_name = "PATH", env = "FLAMEKEEPER_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Print the configuration in effect, as a file that gives it again, and exit
+    #[arg(long)]
+    pub print_config: bool,
+    /// Address of the collector [default: http://127.0.0.1:4040]
+    #[arg(long, value_name = "URL", env = "FLAMEKEEPER_COLLECTOR")]
+    pub collector: Option<CollectorAddress>,
+    /// Samples a second on each busy CPU, 1 to 999 [default: 19]
+    #[arg(long, value_name = "HZ", env = "FLAMEKEEPER_FREQUENCY_HZ")]
+    pub frequency_hz: Option<Frequency>,
+    /// Window that samples are folded in, 1s to 5m [default: 10s]
+    #[arg(long, value_name = "TIME", env = "FLAMEKEEPER_WINDOW")]
+    pub window: Option<WindowLength>,
+    /// What triggers a sample: auto, cpu-clock or cycles [default: auto]
+    #[arg(long, value_name = "EVENT", env = "FLAMEKEEPER_EVENT")]
+    pub event: Option<Event>,
+    /// User stack copied with each sample, 1KiB to 64KiB [default: 64KiB]
+    #[arg(long, value_name = "SIZE", env = "FLAMEKEEPER_STACK_BYTES")]
+    pub stack_bytes: Option<StackBytes>,
+    /// Ring shared with the kernel, for each CPU: a power of two from 256KiB to 64MiB [default: 2MiB]
+    #[arg(long, value_name = "SIZE", env = "FLAMEKEEPER_RING_BYTES")]
+    pub ring_bytes: Option<RingBytes>,
+    /// The host's name in labels [default: the kernel's]
+    #[arg(long, value_name = "NAME", env = "FLAMEKEEPER_HOST_NAME")]
+    pub host_name: Option<String>,
+    /// Directory of what must survive a restart [default: /var/lib/flamekeeper-agent, or $STATE_DIRECTORY]
+    #[arg(long, value_name = "PATH", env = "FLAMEKEEPER_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Directory of batches that the collector has not acknowledged [default: spool in the state directory]
+    #[arg(long, value_name = "PATH", env = "FLAMEKEEPER_SPOOL_DIR")]
+    pub spool_dir: Option<PathBuf>,
+    /// Bytes that the spool may hold; the oldest batches go first, and are counted [default: 1GiB]
+    #[arg(long, value_name = "SIZE", env = "FLAMEKEEPER_SPOOL_MAX_BYTES")]
+    pub spool_max_bytes: Option<ByteSize>,
+    /// Whether to upload symbols that the collector lacks [default: true]
+    #[arg(long, value_name = "BOOL", env = "FLAMEKEEPER_SYMBOLS_UPLOAD")]
+    pub symbols_upload: Option<bool>,
+    /// Objects with symbols larger than this are not uploaded [default: 512MiB]
+    #[arg(long, value_name = "SIZE", env = "FLAMEKEEPER_SYMBOLS_MAX_OBJECT_BYTES")]
+    pub symbols_max_object_bytes: Option<ByteSize>,
+    /// A label of every series of this host; may be repeated
+    #[arg(long = "label", value_name = "NAME=VALUE", env = "FLAMEKEEPER_LABELS", value_delimiter = ',')]
+    pub labels: Vec<Label>,
+}
+
+impl Args {
+    /// The configuration: these flags (and environment variables) over the file over the defaults.
+    ///
+    /// # Errors
+    /// [`ConfigError`] says which file or flag is wrong, where, and what was expected.
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        let mut config = Config::default();
+        // systemd's StateDirectory=, see systemd.exec(5).
+        if let Some(dir) = std::env::var_os("STATE_DIRECTORY").map(PathBuf::from).filter(|dir| dir.is_absolute()) {
+            config.state_dir = dir;
+        }
+        self.load_over(config)
+    }
+
+    /// As [`Self::load`], over other defaults.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_over(&self, mut config: Config) -> Result<Config, ConfigError> {
+        let default = Path::new(DEFAULT_PATH);
+        if let Some(path) = self.config.as_deref().or_else(|| default.exists().then_some(default)) {
+            config = file::read(path)?.over(config, &Source::File(path))?;
+        }
+        self.raw().over(config, &Source::Flags)
+    }
+
+    fn raw(&self) -> RawConfig {
+        RawConfig {
+            collector: self.collector.clone(),
+            host_name: self.host_name.clone(),
+            state_dir: self.state_dir.clone(),
+            frequency_hz: self.frequency_hz,
+            window: self.window,
+            event: self.event,
+            stack_bytes: self.stack_bytes,
+            ring_bytes: self.ring_bytes,
+            spool: RawSpool { dir: self.spool_dir.clone(), max_bytes: self.spool_max_bytes },
+            symbols: RawSymbols { upload: self.symbols_upload, max_object_bytes: self.symbols_max_object_bytes },
+            labels: self.labels.iter().map(|label| (label.name.clone(), label.value.clone())).collect(),
+            ..RawConfig::default()
+        }
+    }
+}

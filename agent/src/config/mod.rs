@@ -1,0 +1,130 @@
+//! The agent's configuration: what is written ([`RawConfig`], [`Args`]) becomes a validated [`Config`] in a second step.
+//!
+//! Precedence, key by key: flag, environment variable (`FLAMEKEEPER_*`), file, default. Each value type knows its own
+//! rule and its text form ([`value`]), so that a wrong value is refused with the same words wherever it was written.
+
+mod args;
+mod error;
+mod file;
+mod keys;
+mod print;
+mod raw;
+pub mod value;
+
+use std::path::{Path, PathBuf};
+
+use flamekeeper_profile::Labels;
+
+pub use args::Args;
+pub use error::{ConfigError, Place};
+pub use raw::RawConfig;
+use value::{ByteSize, CollectorAddress, Event, Frequency, RingBytes, StackBytes, WindowLength};
+
+/// Where the agent looks for its configuration when none is named. It may be absent.
+pub const DEFAULT_PATH: &str = "/etc/flamekeeper/agent.toml";
+
+/// The validated configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where batches and symbols are sent.
+    pub collector: CollectorAddress,
+    /// The host's name in labels; the kernel's host name where none is set.
+    pub host_name: Option<String>,
+    /// Where the agent keeps what must survive a restart.
+    pub state_dir: PathBuf,
+    /// How samples are taken.
+    pub sampling: SamplingConfig,
+    /// The batches on disk that the collector has not acknowledged.
+    pub spool: SpoolConfig,
+    /// The upload of symbols.
+    pub symbols: SymbolsConfig,
+    /// What is not profiled.
+    pub exclude: Exclude,
+    /// Labels that every series of this host gets.
+    pub labels: Labels,
+}
+
+/// How samples are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SamplingConfig {
+    /// Samples a second on each busy CPU.
+    pub frequency: Frequency,
+    /// Length of the window that samples are folded in.
+    pub window: WindowLength,
+    /// What triggers a sample.
+    pub event: Event,
+    /// Bytes of user stack copied with each sample.
+    pub stack_bytes: StackBytes,
+    /// Bytes of ring shared with the kernel, for each CPU.
+    pub ring_bytes: RingBytes,
+}
+
+/// The batches on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpoolConfig {
+    /// The directory; `spool` in the state directory where none is set.
+    pub dir: Option<PathBuf>,
+    /// Bytes that it may hold; the oldest batches go first, and are counted.
+    pub max_bytes: ByteSize,
+}
+
+/// The upload of symbols.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SymbolsConfig {
+    /// Whether the agent uploads symbols that the collector lacks.
+    pub upload: bool,
+    /// Objects larger than this are left out. Bytes, uncompressed.
+    pub max_object_bytes: ByteSize,
+}
+
+/// What is not profiled. Its samples are counted as lost for the reason `excluded`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exclude {
+    /// Names of executables (the last part of the path) or of processes as the kernel knows them; a `*` at the end
+    /// stands for any rest.
+    pub processes: Vec<String>,
+    /// systemd units; a `*` at the end stands for any rest.
+    pub units: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            collector: CollectorAddress::default(),
+            host_name: None,
+            state_dir: "/var/lib/flamekeeper-agent".into(),
+            sampling: SamplingConfig::default(),
+            spool: SpoolConfig { dir: None, max_bytes: ByteSize(1 << 30) },
+            symbols: SymbolsConfig { upload: true, max_object_bytes: ByteSize(512 << 20) },
+            exclude: Exclude::default(),
+            labels: Labels::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Where unacknowledged batches are kept.
+    #[must_use]
+    pub fn spool_dir(&self) -> PathBuf {
+        self.spool.dir.clone().unwrap_or_else(|| self.state_dir.join("spool"))
+    }
+
+    /// The configuration that a file alone gives.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the file, and where it can, line, column and key.
+    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        file::read(path)?.over(Self::default(), &error::Source::File(path))
+    }
+}
+
+/// Checks a configuration file with the code that the agent itself uses, and gives what it says.
+///
+/// # Errors
+/// [`ConfigError`] names the file, and where it can, line, column and key.
+pub fn check_config(path: &Path) -> Result<Config, ConfigError> {
+    Config::from_file(path)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,51 @@
+//! The configuration as a file.
+
+use std::fmt;
+
+use super::Config;
+
+/// A basic string of TOML.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"")?;
+        for letter in self.0.chars() {
+            match letter {
+                '"' | '\\' => write!(f, "\\{letter}")?,
+                letter if letter.is_control() => write!(f, "\\U{:08X}", u32::from(letter))?,
+                letter => write!(f, "{letter}")?,
+            }
+        }
+        f.write_str("\"")
+    }
+}
+
+fn list(values: &[String]) -> String {
+    let quoted: Vec<_> = values.iter().map(|value| Quoted(value).to_string()).collect();
+    format!("[{}]", quoted.join(", "))
+}
+
+/// As TOML: a file of this content gives this configuration again.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "collector = {}", Quoted(self.collector.as_str()))?;
+        if let Some(name) = &self.host_name {
+            writeln!(f, "host_name = {}", Quoted(name))?;
+        }
+        writeln!(f, "state_dir = {}", Quoted(&self.state_dir.to_string_lossy()))?;
+        writeln!(f, "frequency_hz = {}", self.sampling.frequency)?;
+        writeln!(f, "window = \"{}\"", self.sampling.window)?;
+        writeln!(f, "event = \"{}\"", self.sampling.event.as_str())?;
+        writeln!(f, "stack_bytes = \"{}\"", self.sampling.stack_bytes)?;
+        writeln!(f, "ring_bytes = \"{}\"", self.sampling.ring_bytes)?;
+        writeln!(f, "\n[spool]\ndir = {}", Quoted(&self.spool_dir().to_string_lossy()))?;
+        writeln!(f, "max_bytes = \"{}\"", self.spool.max_bytes)?;
+        writeln!(f, "\n[symbols]\nupload = {}", self.symbols.upload)?;
+        writeln!(f, "max_object_bytes = \"{}\"", self.symbols.max_object_bytes)?;
+        writeln!(f, "\n[exclude]\nprocesses = {}", list(&self.exclude.processes))?;
+        writeln!(f, "units = {}", list(&self.exclude.units))?;
+        writeln!(f, "\n[labels]")?;
+        self.labels.iter().try_for_each(|(name, value)| writeln!(f, "{} = {}", Quoted(name), Quoted(value)))
+    }
+}

@@ -1,0 +1,107 @@
+//! The configuration as it is written: every key optional.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::error::{ConfigError, Source};
+use super::value::{ByteSize, CollectorAddress, Event, Frequency, Label, RingBytes, StackBytes, WindowLength};
+use super::{Config, Exclude};
+
+/// The configuration file, key by key; see [`super::Config`] for what each means.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)] // The keys are documented at the fields of `Config` that they set.
+pub struct RawConfig {
+    pub collector: Option<CollectorAddress>,
+    pub host_name: Option<String>,
+    pub state_dir: Option<PathBuf>,
+    pub frequency_hz: Option<Frequency>,
+    pub window: Option<WindowLength>,
+    pub event: Option<Event>,
+    pub stack_bytes: Option<StackBytes>,
+    pub ring_bytes: Option<RingBytes>,
+    pub spool: RawSpool,
+    pub symbols: RawSymbols,
+    pub exclude: RawExclude,
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The table `[spool]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct RawSpool {
+    pub dir: Option<PathBuf>,
+    pub max_bytes: Option<ByteSize>,
+}
+
+/// The table `[symbols]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct RawSymbols {
+    pub upload: Option<bool>,
+    pub max_object_bytes: Option<ByteSize>,
+}
+
+/// The table `[exclude]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct RawExclude {
+    pub processes: Option<Vec<String>>,
+    pub units: Option<Vec<String>>,
+}
+
+fn set<T>(to: &mut T, from: Option<T>) {
+    if let Some(value) = from {
+        *to = value;
+    }
+}
+
+impl RawConfig {
+    /// Lays what is written here over `config`. Labels add up, name by name; every other key replaces.
+    pub(super) fn over(self, mut config: Config, source: &Source<'_>) -> Result<Config, ConfigError> {
+        set(&mut config.collector, self.collector);
+        config.host_name = self.host_name.or(config.host_name);
+        set(&mut config.state_dir, self.state_dir);
+        set(&mut config.sampling.frequency, self.frequency_hz);
+        set(&mut config.sampling.window, self.window);
+        set(&mut config.sampling.event, self.event);
+        set(&mut config.sampling.stack_bytes, self.stack_bytes);
+        set(&mut config.sampling.ring_bytes, self.ring_bytes);
+        config.spool.dir = self.spool.dir.or(config.spool.dir);
+        set(&mut config.spool.max_bytes, self.spool.max_bytes);
+        set(&mut config.symbols.upload, self.symbols.upload);
+        set(&mut config.symbols.max_object_bytes, self.symbols.max_object_bytes);
+        let Exclude { processes, units } = &mut config.exclude;
+        set(processes, self.exclude.processes);
+        set(units, self.exclude.units);
+        for (name, value) in self.labels {
+            let conflict = |error: super::value::ValueError| ConfigError::Conflict { origin: source.to_string(), message: error.to_string() };
+            let label = Label::new(&name, &value).map_err(conflict)?;
+            config.labels.set(&label.name, &label.value);
+        }
+        check(&config, source)?;
+        Ok(config)
+    }
+}
+
+/// The rules that tie several keys together.
+fn check(config: &Config, source: &Source<'_>) -> Result<(), ConfigError> {
+    let conflict = |message: String| Err(ConfigError::Conflict { origin: source.to_string(), message });
+    if config.labels.len() > 32 {
+        return conflict(format!("{} labels are set, at most 32 are allowed; remove some from [labels]", config.labels.len()));
+    }
+    let reserved = ["service", "version", "pid", "exe", "comm", "unit", "container", "host"];
+    if let Some(name) = reserved.into_iter().find(|name| !config.labels.get(name).is_empty()) {
+        let what = if name == "host" { "set host_name instead" } else { "the agent sets it for each process; choose another name" };
+        return conflict(format!("the label {name:?} cannot be set in [labels]: {what}"));
+    }
+    if !config.state_dir.is_absolute() {
+        return conflict(format!("state_dir must be an absolute path, not {:?}", config.state_dir));
+    }
+    Ok(())
+}

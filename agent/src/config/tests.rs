@@ -1,0 +1,115 @@
+use super::*;
+use clap::Parser;
+
+#[derive(Debug, Parser)]
+struct Flags {
+    #[command(flatten)]
+    args: Args,
+}
+
+fn write(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("agent.toml");
+    std::fs::write(&path, text).unwrap();
+    (dir, path)
+}
+
+fn refusal(text: &str) -> String {
+    let (_dir, path) = write(text);
+    let error = check_config(&path).unwrap_err().to_string();
+    error.replace(path.to_str().unwrap(), "agent.toml")
+}
+
+const FULL: &str = r#"
+collector = "http://profiles.example:4040/"
+host_name = "web-1"
+state_dir = "/srv/state"
+frequency_hz = 99
+window = "5s"
+event = "cpu-clock"
+stack_bytes = "16KiB"
+ring_bytes = "4MiB"
+[spool]
+dir = "/srv/spool"
+max_bytes = "64MiB"
+[symbols]
+upload = false
+max_object_bytes = "100MiB"
+[exclude]
+processes = ["backup", "test-*"]
+units = ["cron.service"]
+[labels]
+env = "prod"
+"team.name" = "a \"b\" \\ c"
+"#;
+
+/// Every key arrives, and what is printed reads back as the same.
+#[test]
+fn every_key_round_trips() {
+    let (_dir, path) = write(FULL);
+    let config = check_config(&path).unwrap();
+    assert_eq!(config.sampling.frequency.hertz(), 99);
+    assert_eq!(config.sampling.stack_bytes.bytes(), 16384);
+    assert_eq!(config.spool_dir(), Path::new("/srv/spool"));
+    assert_eq!(config.labels.get("team.name"), "a \"b\" \\ c");
+    let (_dir, printed) = write(&config.to_string());
+    assert_eq!(check_config(&printed).unwrap(), config);
+    // The list of keys is that of the struct: each key of the full file is known, and there are no others.
+    let tree = toml::de::DeTable::parse(FULL).unwrap();
+    let mut seen = 0;
+    for (name, value) in tree.get_ref() {
+        seen += 1;
+        if &**name.get_ref() != keys::FREE_TABLE {
+            seen += value.get_ref().as_table().map_or(0, |table| table.len());
+        }
+    }
+    assert_eq!(seen, keys::KEYS.len());
+}
+
+/// A mistake says file, line, column, key, what was expected and the nearest key.
+#[test]
+fn mistakes_are_told_by_place() {
+    let cases = [
+        ("frequency_hz = 19\ncolector = \"x\"\n", "agent.toml:2:1: unknown key \"colector\"; did you mean \"collector\"?"),
+        ("[spool]\n  size = \"1GiB\"\n", "agent.toml:2:3: unknown key \"spool.size\"; expected one of dir, max_bytes"),
+        ("[spol]\nmax_bytes = \"1GiB\"\n", "agent.toml:1:2: unknown key \"spol\"; did you mean \"spool\"?"),
+        ("frequency_hz = 5000\n", "agent.toml:1:16: the key \"frequency_hz\" expected a whole number of samples a second from 1 to 999, such as 19, not \"5000\""),
+        ("window = 10\n", "agent.toml:1:10: the key \"window\" expected a time from 1s to 5m with its unit, such as \"10s\" (invalid type: integer `10`, expected a string)"),
+        ("[symbols]\nupload = \"yes\"\n", "agent.toml:2:10: the key \"symbols.upload\" expected true or false (invalid type: string \"yes\", expected a boolean)"),
+        ("spool = 3\n", "agent.toml:1:9: the key \"spool\" expected a table [spool] (invalid type: integer `3`, expected struct RawSpool)"),
+        ("[labels]\nenv = 3\n", "agent.toml:2:1: the key \"labels.env\" expected a text in quotes, not integer"),
+        ("[labels]\nservice = \"x\"\n", "agent.toml: the label \"service\" cannot be set in [labels]: the agent sets it for each process; choose another name"),
+        ("state_dir = \"x\"\n", "agent.toml: state_dir must be an absolute path, not \"x\""),
+    ];
+    for (text, want) in cases {
+        assert_eq!(refusal(text), want);
+    }
+    assert!(refusal("collector = \n").starts_with("agent.toml:1:13: this is not valid TOML: "), "{}", refusal("collector = \n"));
+    assert!(refusal("collector = \"https://x\"\n").contains("built without TLS"));
+    let error = check_config(Path::new("/nowhere/agent.toml")).unwrap_err().to_string();
+    assert!(error.starts_with("the configuration file /nowhere/agent.toml could not be read"), "{error}");
+}
+
+/// Flags beat the file key by key, labels add up.
+#[test]
+fn flags_beat_the_file() {
+    let (_dir, path) = write(FULL);
+    let flags = ["agent", "--config", path.to_str().unwrap(), "--frequency-hz", "49", "--label", "env=test", "--label", "rack=7"];
+    let config = Flags::try_parse_from(flags).unwrap().args.load().unwrap();
+    assert_eq!(config.sampling.frequency.hertz(), 49);
+    assert_eq!(config.sampling.window.to_string(), "5s");
+    assert_eq!((config.labels.get("env"), config.labels.get("rack")), ("test", "7"));
+    let error = Flags::try_parse_from(["agent", "--window", "10"]).unwrap_err().to_string();
+    assert!(error.contains("--window") && error.contains("expected a time from 1s to 5m"), "{error}");
+}
+
+/// Odd bytes in a file are an error with a place, never a panic.
+#[test]
+fn hostile_files() {
+    let texts = ["\u{feff}é = 1", "é = \"ü", "[[spool]]\n", "[labels]\na.b.c = 1", "collector.x = 1", "\0", "a=[[[[[[[[", "labels = [1]"];
+    for text in texts {
+        assert!(refusal(text).starts_with("agent.toml"), "{text}");
+    }
+    let nested = format!("a = {}", "[".repeat(100_000));
+    assert!(refusal(&nested).starts_with("agent.toml"));
+}
