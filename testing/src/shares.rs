@@ -24,7 +24,7 @@ pub fn assert_share(what: &str, (measured, total): (u64, u64), truth: f64, sampl
     let share = measured as f64 / total as f64;
     let allowed = tolerance(truth, samples);
     assert!((share - truth).abs() <= allowed, "{what}: measured {share:.4}, the truth is {truth:.4} ± {allowed:.4} ({samples} samples)");
-    println!("{what}: measured {share:.4}, truth {truth:.4} ± {allowed:.4} ({samples} samples)");
+    eprintln!("{what}: measured {share:.4}, truth {truth:.4} ± {allowed:.4} ({samples} samples)");
 }
 
 #[cfg(test)]
