@@ -54,8 +54,7 @@ export function formatRate(value: number, unit: string, seconds: number): string
   if (!(seconds > 0)) return "–";
   const rate = value / seconds;
   if (unit === "nanoseconds") {
-    const cores = rate / 1e9;
-    return cores > 0 && cores < 0.001 ? `<0.001${NBSP}cores` : `${cores >= 100 ? significant(cores) : cores.toFixed(cores >= 10 ? 1 : 3)}${NBSP}cores`;
+    return `${formatCores(rate / 1e9)}${NBSP}cores`;
   }
   return `${formatValue(rate, unit)}/s`;
 }
@@ -63,4 +62,10 @@ export function formatRate(value: number, unit: string, seconds: number): string
 /** A count with thin spaces between thousands. */
 export function formatCount(n: number): string {
   return Math.round(n).toLocaleString("en-US").replaceAll(",", "\u202f");
+}
+
+function formatCores(cores: number): string {
+  if (cores === 0) return "0";
+  if (cores < 0.001) return "<0.001";
+  return cores >= 100 ? significant(cores) : cores.toFixed(cores >= 10 ? 1 : 3);
 }

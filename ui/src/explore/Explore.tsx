@@ -9,7 +9,7 @@ import { Help } from "./Help";
 import { connectKeys } from "./keys";
 import { Progress, QueryBar } from "./QueryBar";
 import { PaneState } from "./States";
-import { state } from "./store";
+import { stale, state } from "./store";
 import { TimeSeries } from "./TimeSeries";
 import { Toolbar } from "./Toolbar";
 
@@ -25,7 +25,7 @@ export function Explore() {
       <TimeSeries />
       <Toolbar />
       <Breadcrumb />
-      <main class={`panes view-${view}`}>
+      <main class={`panes view-${view} ${stale.value ? "stale" : ""}`}>
         {view !== "flame" && <FunctionTable />}
         {view !== "table" && <FlamePane />}
         <PaneState />

@@ -6,12 +6,12 @@ import type { TimeseriesAnswer } from "../data/answers";
 import { stack } from "../data/stack";
 import { withValue } from "../data/selector";
 import { formatRate, significant } from "../data/units";
-import { seriesColor } from "../flame/palette";
+import { seriesColors } from "../flame/palette";
 import { go, labels, reselect, series, state } from "./store";
 import { dark } from "./theme";
 import { showWindow, widenWindow } from "./window";
 
-const HEIGHT = 108;
+const HEIGHT = 122;
 
 /** The rate over the window, stacked by a label; dragging selects a window. */
 export function TimeSeries() {
@@ -27,7 +27,7 @@ export function TimeSeries() {
       <aside class="legend">
         <label class="legend-by">by <select value={state.value.by} aria-label="Split the time series by" onChange={(e) => go({ by: e.currentTarget.value }, "replace")}>
           {byChoices().map((label) => <option key={label} value={label}>{label}</option>)}
-        </select></label>
+        </select>{answer?.unit === "nanoseconds" && <span class="legend-unit">cores, mean</span>}</label>
         {answer && <Legend answer={answer} />}
       </aside>
     </section>
@@ -43,14 +43,15 @@ function byChoices(): string[] {
 function Legend({ answer }: { answer: TimeseriesAnswer }) {
   const seconds = answer.step * answer.points;
   const { by } = state.value;
-  const mean = (values: number[]) => formatRate(values.reduce((a, b) => a + b, 0), answer.unit, seconds);
+  const mean = (values: number[]) => formatRate(values.reduce((a, b) => a + b, 0), answer.unit, seconds).replace(/\scores$/, "");
+  const colors = seriesColors(answer.series.map((s) => s.label), dark.value);
   const rest = answer.rest.some((v) => v > 0);
   return (
     <ul>
       {answer.series.map((s) => (
         <li key={s.label}>
           <button type="button" title={`Select ${by}="${s.label}" (mean over the window)`} onClick={() => reselect({ query: withValue(state.peek().query, by, s.label) })}>
-            <span class="swatch" style={{ background: seriesColor(s.label, dark.value) }} />
+            <span class="swatch" style={{ background: colors.get(s.label) }} />
             <span class="legend-name">{s.label || `(no ${by})`}</span>
             <span class="number">{mean(s.values)}</span>
           </button>
@@ -86,7 +87,8 @@ function chart(box: HTMLElement, answer: TimeseriesAnswer, isDark: boolean): uPl
   const ink = isDark ? "#8f8d88" : "#77746d";
   const line = isDark ? "#26282c" : "#eeece8";
   const axis = { stroke: ink, font: "11px system-ui, sans-serif", grid: { stroke: line, width: 1 }, ticks: { show: false } };
-  const color = (i: number) => (i < 0 ? (isDark ? "#3a3c42" : "#d8d5cf") : seriesColor(answer.series[i].label, isDark));
+  const colors = seriesColors(answer.series.map((s) => s.label), isDark);
+  const color = (i: number) => (i < 0 ? (isDark ? "#3a3c42" : "#d8d5cf") : colors.get(answer.series[i].label) ?? ink);
   const options: uPlot.Options = {
     width: box.clientWidth || 600,
     height: HEIGHT,

@@ -6,7 +6,7 @@ import { formatShare } from "../data/units";
 import { stepHit } from "./focus";
 import { Icon } from "./icons";
 import { Menu } from "./Menu";
-import { found, go, selectionParameters, shown, state } from "./store";
+import { answeredParameters, found, go, shown, state } from "./store";
 import { pinnedTimes } from "./window";
 
 /** Above the pane: views, search with what it matched, colours, export. */
@@ -87,7 +87,7 @@ function CopyLink() {
 }
 
 function Exports() {
-  const parameters = { ...selectionParameters(), path: pathParameter(state.value.path) };
+  const parameters = { ...answeredParameters(), path: pathParameter(state.value.path) };
   const formats: [string, string, string, string][] = [
     ["pprof", "pprof", "for go tool pprof", "profile.pb.gz"],
     ["folded", "Folded stacks", "one stack a line", "stacks.folded"],

@@ -84,8 +84,23 @@ export function selectionParameters(): Parameters {
   return JSON.parse(selection.value) as Parameters;
 }
 
+/**
+ * The parameters of what is on the page, its window pinned to the times the answer covers: what is asked for
+ * afterwards (detail, table, export) then shows the very same samples, however much later it is asked.
+ */
+export function answeredParameters(): Parameters {
+  const profile = wholeProfile.value;
+  if (!profile) return selectionParameters();
+  const asked = new URLSearchParams(answeredUrl.value.split("?")[1] ?? "");
+  return { query: asked.get("query") ?? "", type: asked.get("type") ?? "", from: profile.from, to: profile.to };
+}
+
+/** Whether the page still shows the answer to an earlier question. */
+export const stale = computed(() => whole.state.value.loading && answeredUrl.value !== "" && answeredUrl.value !== apiUrl("flamegraph", selectionParameters()));
+
 // By identity, so that progress of a request under way does not lay out anew.
 const wholeProfile = computed(() => whole.state.value.value);
+const answeredUrl = computed(() => whole.state.value.url);
 const detailProfile = computed(() => detail.state.value.value);
 const detailLoadedFrom = computed(() => detail.state.value.url);
 
@@ -110,7 +125,7 @@ const detailUrl = computed(() => {
   if (!profile || path.length === 0) return "";
   const { node, found } = resolvePath(profile.tree, path);
   if (found === path.length && !isPruned(profile.tree, node)) return "";
-  return apiUrl("flamegraph", { ...selectionParameters(), path: pathParameter(path) });
+  return apiUrl("flamegraph", { ...answeredParameters(), path: pathParameter(path) });
 });
 
 /** What the search matches in view; an error text for a broken expression. */
@@ -147,8 +162,9 @@ export function start(): void {
     void series.load(apiUrl("timeseries", { ...selectionParameters(), by: by.value }));
   });
   effect(() => {
-    generation.value;
-    if (wantsTable.value) void top.load(apiUrl("top", { ...selectionParameters(), limit: 0 }));
+    // After the flamegraph, and of the same window, so that their shares agree.
+    const profile = wholeProfile.value;
+    if (profile && wantsTable.value) void top.load(apiUrl("top", { ...answeredParameters(), limit: 0 }));
   });
   effect(() => {
     // Read so that a refreshed whole refreshes its detail too.

@@ -16,7 +16,7 @@ export interface Palette {
 }
 
 // Hues that stay apart from each other at equal lightness, in OKLCH degrees, the warm ones first.
-const HUES = [52, 145, 255, 85, 320, 195, 20, 285, 115, 225, 350, 168];
+const HUES = [48, 150, 262, 82, 310, 200, 24, 285, 125, 230, 345, 172];
 
 /** FNV-1a: the same name has the same colour on every page and every day. */
 export function hash(text: string): number {
@@ -51,10 +51,20 @@ export function moduleHue(module: string): number {
   return HUES[hash(lastSegment(module)) % HUES.length];
 }
 
-/** A colour for the n-th series of a chart. */
-export function seriesColor(label: string, dark: boolean): string {
-  const hue = moduleHue(label);
-  return dark ? oklch(0.62, 0.1, hue) : oklch(0.72, 0.11, hue);
+/**
+ * Colours for the series of a chart. A label keeps its hue from answer to answer where it can; two labels of one
+ * hue are told apart by giving the later one in alphabetical order the next free hue.
+ */
+export function seriesColors(labels: readonly string[], dark: boolean): Map<string, string> {
+  const taken = new Set<number>();
+  const colors = new Map<string, string>();
+  for (const label of [...labels].sort()) {
+    let at = hash(label) % HUES.length;
+    for (let tries = 0; taken.has(at) && tries < HUES.length; tries++) at = (at + 1) % HUES.length;
+    taken.add(at);
+    colors.set(label, dark ? oklch(0.6, 0.095, HUES[at]) : oklch(0.75, 0.1, HUES[at]));
+  }
+  return colors;
 }
 
 /** The file name of a module: `/usr/lib/libc.so.6` is `libc.so.6`. */

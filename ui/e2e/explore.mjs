@@ -1,0 +1,137 @@
+// The page in a real browser against a running collector.
+//   BASE_URL=http://127.0.0.1:4040 FUNCTION=burn_hot SERVICE=workload OUT=page.png node e2e/explore.mjs
+// FUNCTION is a function expected in the graph of SERVICE (all services when empty); FROM (default -15m) and
+// TIMEOUT (seconds to wait for data, default 30) may be given. CHROMIUM is the browser, /usr/bin/chromium by default.
+// Exits 0 when every step holds, 1 with the step that does not.
+import { chromium } from "playwright-core";
+
+const { BASE_URL, FUNCTION, SERVICE = "", OUT, FROM = "-15m", TIMEOUT = "30", CHROMIUM = "/usr/bin/chromium" } = process.env;
+const timeout = Number(TIMEOUT) * 1000;
+
+function need(holds, what) {
+  if (!holds) throw new Error(what);
+}
+
+async function step(name, run) {
+  const began = performance.now();
+  try {
+    await run();
+  } catch (error) {
+    throw new Error(`${name}: ${error.message}`);
+  }
+  console.log(`ok   ${name} (${Math.round(performance.now() - began)} ms)`);
+}
+
+/** Waits until the rectangle of the function stands still: a zoom moves it. */
+async function settledRect(page) {
+  let last = "";
+  const until = Date.now() + timeout;
+  for (;;) {
+    const rect = await page.evaluate((name) => window.__flamekeeper?.rectOf(name) ?? null, FUNCTION);
+    if (rect && JSON.stringify(rect) === last) return rect;
+    if (Date.now() > until) throw new Error(`no rectangle of ${FUNCTION}${SERVICE ? ` in service ${SERVICE}` : ""}; the page says: ${await said(page)}`);
+    last = JSON.stringify(rect);
+    await page.waitForTimeout(150);
+    if (!rect) await reloadIfEmpty(page);
+  }
+}
+
+// The agent's first window may not have been stored yet when the page opened.
+async function reloadIfEmpty(page) {
+  if (await page.locator("[data-testid=empty]").count()) {
+    await page.waitForTimeout(1000);
+    await page.reload();
+  }
+}
+
+async function said(page) {
+  const notice = page.locator(".notice").first();
+  if (await notice.count()) return (await notice.innerText()).replaceAll("\n", " ");
+  const nodes = await page.evaluate(() => window.__flamekeeper?.nodes ?? 0);
+  return `a graph of ${nodes} nodes, ${await page.locator("[data-testid=completeness]").innerText()}`;
+}
+
+const middle = (rect) => [rect.x + rect.w / 2, rect.y + rect.h / 2];
+const details = (page) => page.locator("[data-testid=details]").innerText();
+
+async function check(page) {
+  const failures = [];
+  page.on("pageerror", (error) => failures.push(error.message));
+  page.on("console", (message) => message.type() === "error" && failures.push(message.text()));
+  const address = new URL("/", BASE_URL);
+  address.searchParams.set("from", FROM);
+  if (SERVICE) address.searchParams.set("service", SERVICE);
+
+  await step("the page opens", async () => {
+    const response = await page.goto(address.href);
+    need(response.ok(), `status ${response.status()} from ${address.href}`);
+    await page.locator("[data-testid=service-picker]").waitFor({ timeout });
+    await page.locator("[data-testid=flame-canvas]").waitFor({ timeout });
+    await page.locator("[data-testid=timeseries] canvas").waitFor({ timeout });
+  });
+  await step(`the graph shows ${FUNCTION}`, async () => {
+    const rect = await settledRect(page);
+    const under = await page.evaluate(([x, y]) => window.__flamekeeper.hoverAt(x, y), middle(rect));
+    need(under?.name.includes(FUNCTION), `${JSON.stringify(under)} stands where ${FUNCTION} should`);
+    await page.mouse.move(...middle(rect));
+    await page.waitForFunction((name) => document.querySelector("[data-testid=details]")?.textContent.includes(name), FUNCTION, { timeout: 2000 });
+  });
+  const before = page.url();
+  const wideBefore = (await settledRect(page)).w;
+  await step("a click zooms on it", async () => {
+    await page.mouse.click(...middle(await settledRect(page)));
+    await page.waitForFunction((url) => location.href !== url, before, { timeout: 2000 });
+    need(new URL(page.url()).searchParams.get("path")?.includes(FUNCTION), `the address holds no path to it: ${page.url()}`);
+    await page.mouse.move(2, 2);
+    need((await details(page)).includes(FUNCTION), `the details line says: ${await details(page)}`);
+    const canvas = await page.locator("[data-testid=flame-canvas]").boundingBox();
+    const { w } = await settledRect(page);
+    need(w > canvas.width * 0.98, `it is ${Math.round(w)} px of ${Math.round(canvas.width)} wide`);
+  });
+  await step("Back unzooms", async () => {
+    await page.goBack();
+    need(page.url() === before, `the address is ${page.url()}, not ${before}`);
+    const { w } = await settledRect(page);
+    need(Math.abs(w - wideBefore) < 2, `it is ${w} px wide, before the zoom ${wideBefore}`);
+  });
+  await step("search tells the share matched", async () => {
+    await page.keyboard.press("/");
+    await page.keyboard.type(FUNCTION);
+    await page.waitForFunction(() => window.__flamekeeper.matchedShare > 0, null, { timeout: 2000 });
+    const text = await page.locator("[data-testid=search-result]").innerText();
+    need(/[1-9].*%/.test(text), `the box says “${text}”`);
+  });
+  await step("the table lists it", async () => {
+    await page.locator("[data-testid=table-filter]").fill(FUNCTION);
+    await page.locator("[data-testid=table] .row", { hasText: FUNCTION }).first().waitFor({ timeout });
+    await page.locator("[data-testid=table-filter]").fill("");
+  });
+  await step("completeness is told", async () => {
+    const text = await page.locator("[data-testid=completeness]").innerText();
+    for (const word of ["samples", "lost", "truncated", "unnamed"]) need(text.includes(word), `“${word}” is missing: ${text}`);
+  });
+  need(failures.length === 0, `the page reported errors: ${failures.join("; ")}`);
+}
+
+async function main() {
+  need(BASE_URL && FUNCTION, "set BASE_URL and FUNCTION");
+  const browser = await chromium.launch({
+    executablePath: CHROMIUM,
+    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+  });
+  try {
+    const page = await browser.newPage({ viewport: { width: 1920, height: 1080 } });
+    try {
+      await check(page);
+    } finally {
+      if (OUT) await page.screenshot({ path: OUT });
+    }
+  } finally {
+    await browser.close();
+  }
+}
+
+main().catch((error) => {
+  console.error(`FAILED ${error.message}`);
+  process.exitCode = 1;
+});
