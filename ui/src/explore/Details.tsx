@@ -6,7 +6,7 @@ import { shown, wholeState } from "./store";
 /** The line that is always there: what the mouse is on, else the keyboard, else the zoom. */
 export function Details() {
   const view = shown.value;
-  if (!view) return <div class="details" data-testid="details" />;
+  if (!view || view.profile.tree.total[0] === 0) return <div class="details" data-testid="details" />;
   const { profile } = view;
   const { tree } = profile;
   const mouse = hovered.value;

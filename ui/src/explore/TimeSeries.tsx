@@ -92,7 +92,7 @@ function chart(box: HTMLElement, answer: TimeseriesAnswer, isDark: boolean): uPl
   const options: uPlot.Options = {
     width: box.clientWidth || 600,
     height: HEIGHT,
-    padding: [8, 4, 0, 0],
+    padding: [8, 20, 0, 0],
     legend: { show: false },
     cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false, dist: 4 }, bind: { dblclick: () => null } },
     scales: { x: { time: true, range: () => [answer.from, answer.from + answer.step * answer.points] }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.08 : 1] } },

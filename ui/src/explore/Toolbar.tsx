@@ -14,9 +14,9 @@ export function Toolbar() {
   const { view, direction, color } = state.value;
   return (
     <div class="toolbar">
-      <Choice label="View" value={view} options={[["table", "Table", "t"], ["split", "Both", "s"], ["flame", "Flame", "f"]]} onChange={(v) => go({ view: v as View }, "replace")} />
-      <Choice label="Direction" value={direction} options={[["flame", "Root below", "i"], ["icicle", "Root above", "i"]]} onChange={(d) => go({ direction: d as "flame" | "icicle" }, "replace")} />
-      <Choice label="Colour" value={color} options={[["module", "Module", ""], ["kernel", "Kernel / user", ""]]} onChange={(c) => go({ color: c as "module" | "kernel" }, "replace")} />
+      <Choice label="View" value={view} options={[["table", "Table", "key t"], ["split", "Both", "key s"], ["flame", "Flame", "key f"]]} onChange={(v) => go({ view: v as View }, "replace")} />
+      <Choice label="Direction" value={direction} options={[["flame", "Root below", "key i"], ["icicle", "Root above", "key i"]]} onChange={(d) => go({ direction: d as "flame" | "icicle" }, "replace")} />
+      <Choice label="Colour" value={color} options={[["module", "Module", "a colour for each binary and library"], ["kernel", "Kernel / user", "kernel blue, native orange, interpreted green"]]} onChange={(c) => go({ color: c as "module" | "kernel" }, "replace")} />
       <span class="spacer" />
       <SearchBox />
       <CopyLink />
@@ -28,15 +28,16 @@ export function Toolbar() {
 interface ChoiceProps {
   label: string;
   value: string;
-  options: [value: string, text: string, key: string][];
+  /** The hint is a key, or a few words. */
+  options: [value: string, text: string, hint: string][];
   onChange: (value: string) => void;
 }
 
 function Choice({ label, value, options, onChange }: ChoiceProps) {
   return (
     <div class="group" role="group" aria-label={label}>
-      {options.map(([id, text, key]) => (
-        <button type="button" key={id} class="control" aria-pressed={id === value} title={key ? `${text}  ${key}` : text} data-choice={id} onClick={() => onChange(id)}>{text}</button>
+      {options.map(([id, text, hint]) => (
+        <button type="button" key={id} class="control" aria-pressed={id === value} title={`${text}: ${hint}`} data-choice={id} onClick={() => onChange(id)}>{text}</button>
       ))}
     </div>
   );
@@ -49,7 +50,7 @@ function SearchBox() {
   return (
     <div class={`search ${broken ? "wrong" : ""}`}>
       <Icon name="search" />
-      <input id="search" type="search" class="control" placeholder="Search  /  or /regex/" aria-label="Search functions" data-testid="search" spellcheck={false} autocomplete="off" value={search}
+      <input id="search" type="search" class="control" placeholder="Search or /regex/" title="Search by name, or by /regular expression/  /" aria-label="Search functions" data-testid="search" spellcheck={false} autocomplete="off" value={search}
         onInput={(e) => go({ search: e.currentTarget.value }, "replace")}
         onKeyDown={(e) => { if (e.key === "Enter") { e.preventDefault(); stepHit(e.shiftKey); } if (e.key === "Escape") e.currentTarget.blur(); }} />
       <output class="search-result number" data-testid="search-result" title={broken ?? "Share of the view in functions that match; a match inside a match counts once."}>

@@ -1,11 +1,12 @@
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 import type { CallTree } from "../data/decode";
 import type { FlameEngine } from "../flame/engine";
 import type { Hit } from "../flame/hit";
 import { neighbour } from "../flame/camera";
-import { nextHit } from "../flame/search";
+import { heaviestFirst, nextHit } from "../flame/search";
 import { pathOf } from "../data/path";
-import { found, go, shown, state, zoomTo } from "./store";
+import { found, shown, state, zoomTo } from "./store";
+import { mayAnimate } from "./theme";
 
 /** What the mouse is on. */
 export const hovered = signal<{ tree: CallTree; hit: Hit } | null>(null);
@@ -53,19 +54,18 @@ export function resetZoom(): void {
   else engine.peek()?.recenter(true);
 }
 
-/** Goes to the next or previous match; zooms where it is too narrow to be seen. */
+// Sorted when first stepped through, not at each letter typed.
+const ordered = computed(() => {
+  const view = shown.value;
+  const result = found.value;
+  return view && result && "hits" in result ? heaviestFirst(view.profile.tree, result.hits) : null;
+});
+
+/** Goes to the next lighter match in view, or back to the next heavier one; comes closer where it is too narrow to see. */
 export function stepHit(back: boolean): void {
-  const view = shown.peek();
-  const result = found.peek();
-  if (!view || !result || "error" in result) return;
-  const hit = nextHit(result.hits, selected.peek(), back);
+  const order = ordered.peek();
+  const hit = order ? nextHit(order, selected.peek(), back) : -1;
   if (hit < 0) return;
-  const width = engine.peek()?.widthOf(hit) ?? 0;
+  engine.peek()?.lookAt(hit, mayAnimate());
   select(hit);
-  if (width >= 3) return;
-  const { tree } = view.profile;
-  const path = pathOf(tree, tree.parent[hit] > 0 ? tree.parent[hit] : hit);
-  go({ path }, "replace");
-  const after = shown.peek();
-  if (after && after.profile.tree === tree) select(hit);
 }

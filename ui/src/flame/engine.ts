@@ -7,6 +7,8 @@ import type { Palette } from "./palette";
 import { TextMeasure } from "./text";
 
 const ANIMATION_MS = 220;
+// Width in CSS pixels at which a node that was too narrow is looked at.
+const NEAR = 120;
 
 /** A rectangle in CSS pixels of the viewport. */
 export interface ClientRect {
@@ -181,6 +183,17 @@ export class FlameEngine {
     if (this.#tree) this.#zoomTo(this.#zoom, animate);
   }
 
+  /** Brings a node into view: by the zoom itself where that shows it, else from near enough to read its name. */
+  lookAt(node: number, animate: boolean): void {
+    const tree = this.#tree;
+    if (!tree) return;
+    const all = cameraOf(tree, this.#zoom);
+    const wide = (tree.total[node] / (all.hi - all.lo)) * this.#width;
+    const span = (tree.total[node] * this.#width) / NEAR;
+    const middle = tree.start[node] + tree.total[node] / 2;
+    this.#move(wide >= 3 ? all : pan({ lo: middle - span / 2, hi: middle + span / 2 }, cameraOf(tree, 0), 0), this.#scrollShowing(node), animate);
+  }
+
   dispose(): void {
     cancelAnimationFrame(this.#scheduled);
   }
@@ -189,8 +202,10 @@ export class FlameEngine {
     const tree = this.#tree as CallTree;
     this.#zoom = node;
     this.#rows = deepest(tree, node) + 1;
-    const toCamera = cameraOf(tree, node);
-    const toScroll = this.#scrollFor(node);
+    this.#move(cameraOf(tree, node), this.#scrollFor(node), animate);
+  }
+
+  #move(toCamera: Camera, toScroll: number, animate: boolean): void {
     this.#motion = null;
     if (animate && this.#width > 0) {
       this.#motion = { began: performance.now(), camera: this.#camera, scroll: this.#scroll, toCamera, toScroll };
@@ -212,11 +227,15 @@ export class FlameEngine {
     return Math.max(0, this.#rows * ROW - this.#height);
   }
 
-  #reveal(node: number): void {
+  // The nearest scroll that has the node's row in view.
+  #scrollShowing(node: number): number {
     const depth = (this.#tree as CallTree).depth[node];
-    const low = (depth + 1) * ROW - this.#height;
-    if (this.#scroll > depth * ROW) this.#scroll = depth * ROW;
-    if (this.#scroll < low) this.#scroll = low;
+    return Math.max((depth + 1) * ROW - this.#height, Math.min(this.#scroll, depth * ROW), 0);
+  }
+
+  #reveal(node: number): void {
+    if (this.#motion) return;
+    this.#scroll = this.#scrollShowing(node);
     const { x, w } = this.#span(node);
     if (x + w < 2 || x > this.#width - 2) this.dragBy(this.#width / 2 - (x + w / 2), 0);
   }

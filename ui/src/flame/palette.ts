@@ -90,7 +90,9 @@ export function makePalette(mode: "module" | "kernel", dark: boolean): Palette {
     if (base === "kernel") return oklch(shade, dark ? 0.03 : 0.028, 255);
     if (mode === "kernel") return oklch(shade, c, base === "native" ? 58 : 150);
     if (module === "") return oklch(shade, 0.012, 80);
-    return oklch(shade, c, moduleHue(module));
+    const hue = moduleHue(module);
+    // Pinks look stronger than other hues of the same chroma.
+    return oklch(shade, hue >= 300 ? c * 0.72 : c, hue);
   };
   return {
     background: dark ? "#17181b" : "#ffffff",

@@ -32,7 +32,7 @@ export function matchFrames(frames: FrameTable, matcher: Matcher): Uint8Array {
 export interface Found {
   /** By frame index: 1 where it matches. */
   readonly frames: Uint8Array;
-  /** Matching nodes in preorder. */
+  /** Outermost matching nodes, in preorder: each stands for the matches inside it. */
   readonly hits: Int32Array;
   /** Value of the matching subtrees; a match inside a match counts once. */
   readonly value: number;
@@ -47,10 +47,9 @@ export function search(tree: CallTree, matching: Uint8Array, root: number): Foun
   let unseen = 0;
   let counted = root;
   for (let i = root; i < tree.end[root]; i++) {
-    const hit = matching[tree.frame[i]] === 1;
-    if (hit) hits.push(i);
     if (i < counted) continue;
-    if (hit) {
+    if (matching[tree.frame[i]] === 1) {
+      hits.push(i);
       value += tree.total[i];
       counted = tree.end[i];
     } else {
@@ -60,18 +59,16 @@ export function search(tree: CallTree, matching: Uint8Array, root: number): Foun
   return { frames: matching, hits: Int32Array.from(hits), value, unseen };
 }
 
-/** The hit after (or before) a node, going round; -1 where there is none. */
-export function nextHit(hits: Int32Array, node: number, back: boolean): number {
-  if (hits.length === 0) return -1;
-  let lo = 0;
-  let hi = hits.length;
-  // First hit at or after the node (after it, when going forward).
-  const bound = back ? node : node + 1;
-  while (lo < hi) {
-    const mid = (lo + hi) >> 1;
-    if (hits[mid] < bound) lo = mid + 1;
-    else hi = mid;
-  }
-  if (back) return hits[(lo - 1 + hits.length) % hits.length];
-  return hits[lo % hits.length];
+/** The hits by total descending: the order in which they are worth looking at. */
+export function heaviestFirst(tree: CallTree, hits: Int32Array): Int32Array {
+  return hits.slice().sort((a, b) => tree.total[b] - tree.total[a] || a - b);
+}
+
+/** The hit after (or before) a node in the given order, going round; the first one from elsewhere; -1 where there is none. */
+export function nextHit(order: Int32Array, node: number, back: boolean): number {
+  const n = order.length;
+  if (n === 0) return -1;
+  const at = order.indexOf(node);
+  if (at < 0) return order[back ? n - 1 : 0];
+  return order[(at + (back ? n - 1 : 1)) % n];
 }
