@@ -1,6 +1,6 @@
 import { shortName } from "../flame/text";
 import { Icon } from "./icons";
-import { detailState, shown, state, zoomTo } from "./store";
+import { detailState, shown, state, undoable, zoomTo } from "./store";
 
 // More steps are folded in the middle: the line must stay one line.
 const SHOWN = 6;
@@ -14,7 +14,7 @@ export function Breadcrumb() {
   const view = shown.value;
   return (
     <nav class="breadcrumb" aria-label="Zoom" data-testid="breadcrumb">
-      <button type="button" class="control icon-only" title="Undo the last change  (Back)" aria-label="Undo" onClick={() => history.back()}><Icon name="undo" /></button>
+      <button type="button" class="control icon-only" title="Undo the last change  (Back)" aria-label="Undo" disabled={!undoable.value} onClick={() => history.back()}><Icon name="undo" /></button>
       <button type="button" class="crumb" aria-current={path.length === 0} onClick={() => zoomTo([])}>all</button>
       {folded && <button type="button" class="crumb" title={path.slice(0, first).map((s) => s.name).join("\n")} onClick={() => zoomTo(path.slice(0, first))}>… {first} callers</button>}
       {path.slice(first).map((step, i) => {

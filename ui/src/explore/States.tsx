@@ -1,6 +1,7 @@
 import { Logo } from "./icons";
 import { refresh, reselect, services, state, status, wholeState } from "./store";
 import { showLast, widenWindow } from "./window";
+import { formatLocal } from "../data/time";
 import { formatCount } from "../data/units";
 
 /** What stands in the pane where there is no picture: loading, error, or nothing found. Null where there is one. */
@@ -9,8 +10,8 @@ export function PaneState() {
   if (error) return <Failure message={error.message} stale={value !== null} />;
   if (!value) return loading ? <Loading bytes={bytes} /> : null;
   if (value.tree.total[0] > 0) return null;
-  const stored = status.state.value.value?.samples_stored;
-  if (stored === 0) return <NoAgent />;
+  const known = status.state.value.value;
+  if (known?.samples_stored === 0 && services.state.value.value?.services.length === 0) return <NoAgent since={known.started} />;
   return <NothingHere />;
 }
 
@@ -21,22 +22,22 @@ function Loading({ bytes }: { bytes: number }) {
 function Failure({ message, stale }: { message: string; stale: boolean }) {
   return (
     <div class={`notice error ${stale ? "stale" : ""}`} role="alert">
-      <h2>No answer to show</h2>
+      <h2>{stale ? "Could not refresh" : "No answer to show"}</h2>
       <p>{message}</p>
       <button type="button" class="control primary" onClick={refresh}>Retry</button>
     </div>
   );
 }
 
-function NoAgent() {
+function NoAgent({ since }: { since: number }) {
   return (
     <div class="notice" data-testid="empty">
       <Logo />
       <h2>No agent has reported yet</h2>
-      <p>Start one on this host. The first flamegraph appears within 15 seconds.</p>
+      <p>The collector has had no samples since it started at {formatLocal(since, Date.now() / 1000)}. Start both on this host; the first flamegraph appears here within 15 seconds:</p>
       <pre><code>flamekeeper up</code></pre>
       <p class="quiet">On other hosts: <code>flamekeeper agent --collector {location.origin}</code></p>
-      <button type="button" class="control" onClick={refresh}>Look again</button>
+      <p class="quiet">This page looks again by itself.</p>
     </div>
   );
 }

@@ -22,7 +22,7 @@ export function TimeSeries() {
   return (
     <section class="timeseries" data-testid="timeseries" aria-label="Over time. Drag to select a window, double-click for a wider one.">
       <div class="chart" ref={box}>
-        {error && <p class="chart-error">{error.message}</p>}
+        {error && !answer && <p class="chart-error">{error.message}</p>}
       </div>
       <aside class="legend">
         <label class="legend-by">by <select value={state.value.by} aria-label="Split the time series by" onChange={(e) => go({ by: e.currentTarget.value }, "replace")}>

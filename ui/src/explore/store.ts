@@ -10,6 +10,9 @@ import { matchFrames, parseSearch, search, type Found } from "../flame/search";
 /** Seconds between refreshes in live mode. */
 export const LIVE_SECONDS = 10;
 
+/** Seconds between looks while the first samples are awaited. */
+const AWAIT_SECONDS = 3;
+
 const identity = <T>(answer: T): T => answer;
 
 /** Milliseconds that decoding the last flamegraph took. */
@@ -40,13 +43,24 @@ const detail = new Resource<FlamegraphAnswer, Profile>(decodeTimed);
 export const wholeState = whole.state;
 export const detailState = detail.state;
 
+// How many steps of this page Back can undo: one more would leave the page.
+function stepsBack(): number {
+  const kept = history.state as { steps?: number } | null;
+  return kept?.steps ?? 0;
+}
+const steps = signal(stepsBack());
+
+/** Whether there is a change to undo. */
+export const undoable = computed(() => steps.value > 0);
+
 /** Changes the state: `push` makes a step that Back undoes, `replace` does not. */
 export function go(change: Partial<ExploreState>, how: "push" | "replace" = "push"): void {
   const next = { ...state.peek(), ...change };
   const address = location.pathname + formatState(next);
   if (address !== location.pathname + location.search) {
-    if (how === "push") history.pushState(null, "", address);
-    else history.replaceState(null, "", address);
+    if (how === "push") history.pushState({ steps: stepsBack() + 1 }, "", address);
+    else history.replaceState({ steps: stepsBack() }, "", address);
+    steps.value = stepsBack();
   }
   state.value = next;
 }
@@ -58,6 +72,7 @@ export function reselect(change: Partial<ExploreState>): void {
 
 window.addEventListener("popstate", () => {
   state.value = parseState(location.search);
+  steps.value = stepsBack();
 });
 
 // A deliberate reload of everything: live mode, or Retry.
@@ -144,6 +159,9 @@ export const answeredWindow = computed(() => {
   return profile ? { from: profile.from, to: profile.to } : null;
 });
 
+// An empty window that reaches up to now fills by itself as soon as an agent reports.
+const awaiting = computed(() => wholeProfile.value?.completeness.samples === 0 && state.value.to === "now");
+
 /** Starts requesting whatever the state asks for. */
 export function start(): void {
   effect(() => {
@@ -177,8 +195,9 @@ export function start(): void {
     if (profile && profile.completeness.samples === 0) void status.load(apiUrl("status", {}));
   });
   effect(() => {
-    if (!state.value.live) return;
-    const timer = setInterval(refresh, LIVE_SECONDS * 1000);
+    const seconds = state.value.live ? LIVE_SECONDS : awaiting.value ? AWAIT_SECONDS : 0;
+    if (seconds === 0) return;
+    const timer = setInterval(refresh, seconds * 1000);
     return () => clearInterval(timer);
   });
 }

@@ -79,8 +79,8 @@ export function baseKind(kind: string): string {
 }
 
 export function makePalette(mode: "module" | "kernel", dark: boolean): Palette {
-  const l = dark ? 0.42 : 0.84;
-  const c = dark ? 0.066 : 0.078;
+  const l = dark ? 0.45 : 0.84;
+  const c = dark ? 0.074 : 0.078;
   const fills = new Map<string, string>();
   const paint = (name: string, module: string, kind: string): string => {
     if (kind === "root") return dark ? "#2a2c31" : "#e9e7e3";
