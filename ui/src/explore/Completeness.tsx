@@ -19,7 +19,7 @@ export function Completeness() {
         Samples taken on the selected hosts in this window that never became part of it. <Reasons of={facts.lost} none="None were." />
       </Fact>
       <Fact label="truncated" value={formatCount(facts.truncated) + share(facts.truncated, facts.samples)} bad={facts.truncated > 0.05 * facts.samples}>
-        Samples whose stack ends before the thread's start; they stand at the root under the last caller that was found. <Reasons of={facts.truncated_reasons} none="None are." />
+        Samples whose stack ends before the thread's start: their outermost callers are missing. <Reasons of={facts.truncated_reasons} none="None are." />
       </Fact>
       <Fact label="unnamed" value={formatCount(facts.unnamed) + share(facts.unnamed, facts.samples)} bad={facts.unnamed > 0.1 * facts.samples}>
         <Unnamed facts={facts} />

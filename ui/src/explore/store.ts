@@ -159,8 +159,8 @@ export const answeredWindow = computed(() => {
   return profile ? { from: profile.from, to: profile.to } : null;
 });
 
-// An empty window that reaches up to now fills by itself as soon as an agent reports.
-const awaiting = computed(() => wholeProfile.value?.completeness.samples === 0 && state.value.to === "now");
+// Where no service has anything up to now, the page fills by itself as soon as an agent reports.
+const awaiting = computed(() => services.state.value.value?.services.length === 0 && state.value.to === "now");
 
 /** Starts requesting whatever the state asks for. */
 export function start(): void {
