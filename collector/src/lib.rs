@@ -1,4 +1,6 @@
 //! The collector: ingest, store, query, render, and the web page.
 
+pub mod query;
+pub mod render;
 pub mod selector;
 pub mod store;

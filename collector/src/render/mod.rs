@@ -1,0 +1,16 @@
+//! What a profile is written as. All of this is pure: a [`crate::query::SymbolizedProfile`] in, bytes or text out.
+
+mod completeness;
+mod folded;
+mod json;
+pub mod pprof;
+mod svg;
+
+pub use completeness::CompletenessJson;
+pub use folded::folded;
+pub use json::{flamegraph_json, top_json};
+pub use svg::{SvgError, svg};
+
+/// Nodes narrower than this share of the view are left out where nothing else is asked for: a third of a pixel on a wide
+/// screen.
+pub const DEFAULT_MIN_SHARE: f64 = 1.0 / 4000.0;
