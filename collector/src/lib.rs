@@ -1,5 +1,6 @@
 //! The collector: ingest, store, query, render, and the web page.
 
+pub mod http;
 pub mod query;
 pub mod render;
 pub mod selector;

@@ -152,7 +152,7 @@ fn build_id_text(id: &BuildId) -> String {
 
 /// What a sample is worth, where all are worth the same; else 0, pprof's word for unknown.
 fn period(mut values: impl Iterator<Item = Value>) -> i64 {
-    let of = |value: Value| if value.samples > 0 && value.weight % value.samples == 0 { value.weight / value.samples } else { 0 };
+    let of = |value: Value| if value.samples > 0 && value.weight.is_multiple_of(value.samples) { value.weight / value.samples } else { 0 };
     let Some(first) = values.next().map(of) else { return 0 };
     if values.all(|value| of(value) == first) { signed(first) } else { 0 }
 }

@@ -1,0 +1,155 @@
+//! What there is: services, hosts, labels and their values, profile types.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use flamekeeper_profile::label;
+use serde::Serialize;
+use serde_json::json;
+
+use super::QueryState;
+use super::answer::{Answer, Body};
+use super::error::ApiError;
+use super::params::Params;
+use crate::store::SeriesSummary;
+
+/// Label of an agent's own version (its batches, not its series, carry it).
+const AGENT_VERSION: &str = "agent.version";
+/// The type by which services are compared where they have it.
+const CPU: &str = "cpu";
+
+/// What a service adds up to in one type.
+#[derive(Default)]
+struct Sum {
+    value: u64,
+    samples: u64,
+    versions: BTreeMap<String, u64>,
+}
+
+#[derive(Serialize)]
+struct ServiceJson {
+    service: String,
+    versions: Vec<String>,
+    hosts: usize,
+    value: u64,
+    unit: String,
+    samples: u64,
+}
+
+/// `GET /api/v1/services`: by value descending. The value is CPU time where the service has any; else it is that of the first
+/// type by name, since values of two types cannot be added up.
+pub(super) fn services(state: &QueryState, mut params: Params) -> Result<Answer, ApiError> {
+    let window = params.window()?;
+    let closed = params.finish()?;
+    let mut services: BTreeMap<String, ServiceSums> = BTreeMap::new();
+    for series in state.store.series(window)? {
+        services.entry(series.labels.get(label::SERVICE).to_owned()).or_default().add(&series);
+    }
+    let mut services: Vec<ServiceJson> = services.into_iter().map(|(service, sums)| sums.into_json(service)).collect();
+    services.sort_by_key(|service| Reverse(service.value));
+    answer(&json!({ "services": services }), closed)
+}
+
+#[derive(Default)]
+struct ServiceSums {
+    hosts: BTreeSet<String>,
+    /// By whether the type is another than CPU, its name, and its unit: CPU comes first.
+    types: BTreeMap<(bool, String, String), Sum>,
+}
+
+impl ServiceSums {
+    fn add(&mut self, series: &SeriesSummary) {
+        self.hosts.insert(series.labels.get(label::HOST).to_owned());
+        let (name, unit) = (series.sample_type.query_name(), series.sample_type.query_unit());
+        let sum = self.types.entry((name != CPU, name.to_owned(), unit.to_owned())).or_default();
+        sum.value = sum.value.saturating_add(series.weight);
+        sum.samples = sum.samples.saturating_add(series.samples);
+        let version = sum.versions.entry(series.labels.get(label::VERSION).to_owned()).or_default();
+        *version = version.saturating_add(series.weight);
+    }
+
+    /// Versions by value descending; a series without a version has none to name.
+    fn into_json(self, service: String) -> ServiceJson {
+        let hosts = self.hosts.len();
+        let ((_, _, unit), sum) = self.types.into_iter().next().unwrap_or_default();
+        let mut versions: Vec<(String, u64)> = sum.versions.into_iter().filter(|(version, _)| !version.is_empty()).collect();
+        versions.sort_by_key(|(_, value)| Reverse(*value));
+        let versions = versions.into_iter().map(|(version, _)| version).collect();
+        ServiceJson { service, versions, hosts, value: sum.value, unit, samples: sum.samples }
+    }
+}
+
+#[derive(Serialize)]
+struct HostJson {
+    host: String,
+    agent_version: String,
+    last_seen: f64,
+    samples: u64,
+    lost: BTreeMap<&'static str, u64>,
+    truncated: u64,
+}
+
+/// `GET /api/v1/hosts`: by name.
+pub(super) fn hosts(state: &QueryState, mut params: Params) -> Result<Answer, ApiError> {
+    let window = params.window()?;
+    let closed = params.finish()?;
+    let mut stored: HashMap<String, (u64, u64)> = HashMap::new();
+    for series in state.store.series(window)? {
+        let (samples, truncated) = stored.entry(series.labels.get(label::HOST).to_owned()).or_default();
+        *samples = samples.saturating_add(series.samples);
+        *truncated = truncated.saturating_add(series.truncated);
+    }
+    let mut hosts: Vec<HostJson> = Vec::new();
+    for host in state.store.hosts(window)? {
+        let name = host.labels.get(label::HOST);
+        let (samples, truncated) = stored.get(name).copied().unwrap_or_default();
+        hosts.push(HostJson {
+            host: name.to_owned(),
+            agent_version: host.labels.get(AGENT_VERSION).to_owned(),
+            last_seen: host.last_seen.as_seconds(),
+            samples,
+            lost: host.ledger.losses().map(|(reason, count)| (reason.as_str(), count)).collect(),
+            truncated,
+        });
+    }
+    hosts.sort_by(|a, b| a.host.cmp(&b.host));
+    answer(&json!({ "hosts": hosts }), closed)
+}
+
+/// `GET /api/v1/labels`: the names of all labels, sorted.
+pub(super) fn labels(state: &QueryState, mut params: Params) -> Result<Answer, ApiError> {
+    let window = params.window()?;
+    let closed = params.finish()?;
+    let series = state.store.series(window)?;
+    let labels: BTreeSet<&str> = series.iter().flat_map(|series| series.labels.iter().map(|(name, _)| name)).collect();
+    answer(&json!({ "labels": labels }), closed)
+}
+
+/// `GET /api/v1/labels/{name}/values`: the values of a label in a selection, sorted.
+pub(super) fn label_values(state: &QueryState, mut params: Params) -> Result<Answer, ApiError> {
+    let name = params.path_name().to_owned();
+    let window = params.window()?;
+    let selector = params.selector()?;
+    let closed = params.finish()?;
+    let series = state.store.series(window)?;
+    let selected = series.iter().filter(|series| selector.matches(&series.labels));
+    let values: BTreeSet<&str> = selected.map(|series| series.labels.get(&name)).filter(|value| !value.is_empty()).collect();
+    answer(&json!({ "values": values }), closed)
+}
+
+/// `GET /api/v1/types`: CPU first, then by name.
+pub(super) fn types(state: &QueryState, mut params: Params) -> Result<Answer, ApiError> {
+    let window = params.window()?;
+    let closed = params.finish()?;
+    let series = state.store.series(window)?;
+    let types: BTreeSet<(bool, &str, &str)> = series
+        .iter()
+        .map(|series| (series.sample_type.query_name() != CPU, series.sample_type.query_name(), series.sample_type.query_unit()))
+        .collect();
+    let types: Vec<_> = types.into_iter().map(|(_, name, unit)| json!({ "type": name, "unit": unit })).collect();
+    answer(&json!({ "types": types }), closed)
+}
+
+fn answer(value: &serde_json::Value, closed: bool) -> Result<Answer, ApiError> {
+    Ok(Answer { body: Body::Json(serde_json::to_vec(value)?), closed })
+}

@@ -1,0 +1,25 @@
+//! `GET /api/v1/top`.
+
+use super::QueryState;
+use super::answer::{Answer, Body};
+use super::error::ApiError;
+use super::params::Params;
+use crate::query::{Profile, SymbolizedProfile};
+use crate::render;
+use crate::store::Selection;
+
+pub(super) fn answer(state: &QueryState, mut params: Params) -> Result<Answer, ApiError> {
+    let selection = params.selection()?;
+    let limit = params.value("limit", "a whole number of functions, 0 for all", |_| true)?.unwrap_or(100);
+    let closed = params.finish()?;
+    let profile = profile(state, selection)?;
+    Ok(Answer { body: Body::Json(render::top_json(&profile, limit)?), closed })
+}
+
+/// Merges and names a selection.
+pub(super) fn profile(state: &QueryState, selection: Selection) -> Result<SymbolizedProfile, ApiError> {
+    let found = state.store.merged(&selection)?;
+    let Selection { window, profile_type, .. } = selection;
+    let profile = Profile { merged: found.merged, profile_type, unit: found.unit, window, completeness: found.completeness };
+    Ok(profile.symbolize(&*state.symbols))
+}
