@@ -4,6 +4,7 @@
 //! A tool that is missing fails the test with the tool's name; `./dev test` installs them all.
 
 pub mod flamegraph;
+pub mod host;
 pub mod http;
 pub mod licence;
 pub mod metadata;
