@@ -1,1 +1,29 @@
-//! ELF facts that both sides need: build ids, address translation, finding debug files.
+//! ELF facts that both sides need: build ids, address translation, sections, and finding debug files.
+//!
+//! An [`ObjectFile`] holds parsed headers and an open file; sections are read when asked for, by `pread`, into memory.
+//! Nothing is mapped: the files belong to other processes, whose owners may truncate them at any time, and touching a
+//! mapped page past the new end is SIGBUS. A read that comes up short is an error instead, and the agent lives.
+//!
+//! All bytes are foreign: every count and size has a cap (see [`limits`]), arithmetic is checked, and decompression goes
+//! through one capped place.
+
+#![forbid(unsafe_code)]
+
+mod crc32;
+mod debug_file;
+mod error;
+mod file;
+mod header;
+mod identity;
+pub mod limits;
+mod only_debug;
+mod section;
+mod segment;
+mod source;
+
+pub use debug_file::find_debug_file;
+pub use error::ObjectError;
+pub use file::{ObjectFile, SymbolsPresent};
+pub use only_debug::{only_debug, write_only_debug};
+pub use section::Section;
+pub use segment::{Segment, bias};

@@ -1,0 +1,67 @@
+//! Finding separate debug files, as gdb does: by build id, then by `.gnu_debuglink`.
+//!
+//! GDB manual, "Debugging Information in Separate Files".
+
+use std::path::{Component, Path, PathBuf};
+
+use flamekeeper_profile::{BuildId, BuildIdKind};
+
+use crate::crc32::Crc32;
+use crate::error::ObjectError;
+use crate::file::{ObjectFile, SymbolsPresent};
+use crate::limits;
+
+const DEBUG_DIRECTORY: &str = "usr/lib/debug";
+
+/// The separate debug file of an object, below `root` (`/`, or `/proc/PID/root` for another mount namespace).
+///
+/// `object_path` is the object's path as seen inside `root`. A file found by build id must state the same build id, one
+/// found by `.gnu_debuglink` must have its checksum; and it must hold symbols.
+#[must_use]
+pub fn find_debug_file(id: &BuildId, object_path: &Path, root: &Path) -> Option<PathBuf> {
+    by_build_id(id, root).or_else(|| by_debug_link(id, object_path, root))
+}
+
+fn by_build_id(id: &BuildId, root: &Path) -> Option<PathBuf> {
+    let hex = (id.kind() == BuildIdKind::Gnu).then(|| id.hex())?;
+    let (directory, rest) = hex.split_at_checked(2).filter(|(_, rest)| !rest.is_empty())?;
+    let path = root.join(DEBUG_DIRECTORY).join(".build-id").join(directory).join(format!("{rest}.debug"));
+    let object = ObjectFile::open(&path).ok()?;
+    (object.build_id() == Some(id) && object.has_symbols() > SymbolsPresent::DynamicOnly).then_some(path)
+}
+
+fn by_debug_link(id: &BuildId, object_path: &Path, root: &Path) -> Option<PathBuf> {
+    let inside = inside(object_path);
+    let object_path = root.join(&inside);
+    let object = ObjectFile::open(&object_path).ok().filter(|object| object.identity() == id)?;
+    let (name, crc) = object.debug_link()?;
+    let directory = object_path.parent()?;
+    let global = root.join(DEBUG_DIRECTORY).join(inside.parent()?);
+    let candidates = [directory.join(&name), directory.join(".debug").join(&name), global.join(&name)];
+    candidates.into_iter().find(|path| *path != object_path && is_debug_file(path, crc))
+}
+
+/// The path below the root: its ordinary components only, so that it cannot climb out.
+fn inside(path: &Path) -> PathBuf {
+    path.components().filter(|component| matches!(component, Component::Normal(_))).collect()
+}
+
+fn is_debug_file(path: &Path, crc: u32) -> bool {
+    ObjectFile::open(path)
+        .ok()
+        .filter(|object| object.has_symbols() > SymbolsPresent::DynamicOnly)
+        .is_some_and(|object| checksum(&object).is_ok_and(|found| found == crc))
+}
+
+fn checksum(object: &ObjectFile) -> Result<u32, ObjectError> {
+    const CHUNK: u64 = 256 << 10;
+    let len = ObjectError::check_size("debug file", object.file_len(), limits::DEBUG_FILE)?;
+    let mut crc = Crc32::new();
+    let mut offset = 0;
+    while offset < len {
+        let chunk = CHUNK.min(len - offset);
+        crc.update(&object.source().read(offset, chunk, "contents")?);
+        offset += chunk;
+    }
+    Ok(crc.finish())
+}

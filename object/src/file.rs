@@ -1,0 +1,188 @@
+//! An object file: headers in memory, the rest on demand.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use flamekeeper_profile::{Avma, BuildId, FileOffset, Svma};
+use object::elf;
+
+use crate::error::ObjectError;
+use crate::header::Headers;
+use crate::section::{self, Section};
+use crate::segment::{self, Segment};
+use crate::source::Source;
+use crate::{identity, limits};
+
+/// Which symbols an object has, the best of them. Ordered: more is greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SymbolsPresent {
+    /// None that this crate knows of.
+    None,
+    /// Only the symbols that other objects link to (`.dynsym`).
+    DynamicOnly,
+    /// A full symbol table (`.symtab`).
+    SymbolTable,
+    /// Debug information (`.debug_info`): files, lines and inlined functions too.
+    DebugInfo,
+}
+
+/// An ELF file whose headers are parsed and whose sections are read on demand, by `pread`: see the crate's documentation
+/// for why it is not mapped. Holds the file open.
+#[derive(Debug)]
+pub struct ObjectFile {
+    source: Source,
+    headers: Headers,
+    segments: Box<[Segment]>,
+    build_id: Option<BuildId>,
+    identity: BuildId,
+}
+
+impl ObjectFile {
+    /// Opens the file at a path. Never blocks on a FIFO and opens regular files only.
+    ///
+    /// # Errors
+    /// [`ObjectError`] says what is wrong with the file.
+    pub fn open(path: &Path) -> Result<Self, ObjectError> {
+        // Looked at before it is opened, since opening a device may have effects; the flags cover what changes in between.
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(ObjectError::NotAFile);
+        }
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+        Self::from_owned(file)
+    }
+
+    /// Reads an open file, through a duplicate of its descriptor; the file's position is neither used nor moved.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn from_file(file: &File) -> Result<Self, ObjectError> {
+        Self::from_owned(file.try_clone()?)
+    }
+
+    /// Reads an object in memory, such as the vdso or an upload.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, ObjectError> {
+        Self::from_source(Source::Bytes(bytes))
+    }
+
+    fn from_owned(file: File) -> Result<Self, ObjectError> {
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(ObjectError::NotAFile);
+        }
+        Self::from_source(Source::File(file, metadata.len()))
+    }
+
+    fn from_source(source: Source) -> Result<Self, ObjectError> {
+        let headers = Headers::read(&source)?;
+        let segments = headers.programs.iter().filter_map(Segment::of).collect();
+        let build_id = identity::from_notes(&source, &headers);
+        let identity = match &build_id {
+            Some(id) => id.clone(),
+            None => identity::hash(&source)?,
+        };
+        Ok(Self { source, headers, segments, build_id, identity })
+    }
+
+    /// The build id of the file's notes: GNU's, else Go's.
+    #[must_use]
+    pub const fn build_id(&self) -> Option<&BuildId> {
+        self.build_id.as_ref()
+    }
+
+    /// The build id, or the hash of the file where it has none ([`flamekeeper_profile::BuildIdKind::Htlhash`]).
+    #[must_use]
+    pub const fn identity(&self) -> &BuildId {
+        &self.identity
+    }
+
+    /// The file's length in bytes, when it was opened.
+    #[must_use]
+    pub fn file_len(&self) -> u64 {
+        self.source.len()
+    }
+
+    /// The loadable segments, in the file's order, which is by address.
+    #[must_use]
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// The address that the file states for its first loadable segment: what a symcache's addresses are relative to.
+    /// Zero but for non-PIE executables.
+    #[must_use]
+    pub fn load_address(&self) -> Svma {
+        self.segments.first().map_or_else(Svma::default, |segment| segment.svma)
+    }
+
+    /// The bias of a mapping: actual minus stated address, wrapping, so that `svma = avma - bias`.
+    ///
+    /// `mapping_offset` is the file offset that the mapping begins at, a multiple of the page size, and `executable` its
+    /// permission. None where no segment of the file lies there.
+    #[must_use]
+    pub fn bias(&self, mapping_start: Avma, mapping_offset: FileOffset, executable: bool) -> Option<u64> {
+        segment::bias(&self.segments, mapping_start, mapping_offset, executable)
+    }
+
+    /// A section's bytes, decompressed; none where there is no such section or it cannot be read. [`Self::read_section`]
+    /// tells the two apart.
+    #[must_use]
+    pub fn section(&self, name: &str) -> Option<Section<'_>> {
+        self.read_section(name).ok().flatten()
+    }
+
+    /// A section's bytes, decompressed; none where the file has no section of that name with bytes.
+    ///
+    /// # Errors
+    /// [`ObjectError`] where it is there but truncated, over the limit or cannot be decompressed.
+    pub fn read_section(&self, name: &str) -> Result<Option<Section<'_>>, ObjectError> {
+        let header = self.headers.section(name);
+        header.map(|header| section::read(&self.source, self.headers.class, header)).transpose()
+    }
+
+    /// The address that the file states for a section, without reading it, whether or not it has bytes in the file.
+    #[must_use]
+    pub fn section_svma(&self, name: &str) -> Option<Svma> {
+        let section = self.headers.sections.iter().find(|section| self.headers.name(section) == name)?;
+        Some(Svma(section.address))
+    }
+
+    /// The best symbols that the file has.
+    #[must_use]
+    pub fn has_symbols(&self) -> SymbolsPresent {
+        let of_kind = |kind: u32| self.headers.sections.iter().any(|section| section.kind == kind && section.size > 0);
+        if self.headers.section(".debug_info").or_else(|| self.headers.section(".zdebug_info")).is_some() {
+            SymbolsPresent::DebugInfo
+        } else if of_kind(elf::SHT_SYMTAB.0) {
+            SymbolsPresent::SymbolTable
+        } else if of_kind(elf::SHT_DYNSYM.0) {
+            SymbolsPresent::DynamicOnly
+        } else {
+            SymbolsPresent::None
+        }
+    }
+
+    /// Name and CRC-32 of the separate debug file, as `.gnu_debuglink` states them. A name that is no plain file name is
+    /// no name.
+    #[must_use]
+    pub fn debug_link(&self) -> Option<(String, u32)> {
+        let section = self.headers.section(".gnu_debuglink").filter(|section| section.size <= limits::NOTES)?;
+        let section = section::read(&self.source, self.headers.class, section).ok()?;
+        let end = section.data.iter().position(|byte| *byte == 0)?;
+        let name = std::str::from_utf8(section.data.get(..end)?).ok()?;
+        let crc = section.data.get((end + 1).next_multiple_of(4)..)?.first_chunk()?;
+        let plain = !matches!(name, "" | "." | "..") && !name.contains('/');
+        plain.then(|| (name.to_owned(), u32::from_le_bytes(*crc)))
+    }
+
+    pub(crate) const fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    pub(crate) const fn source(&self) -> &Source {
+        &self.source
+    }
+}

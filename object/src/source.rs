@@ -1,0 +1,56 @@
+//! Where an object's bytes come from: an open file, read by `pread`, or memory.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use crate::error::ObjectError;
+
+/// Bytes of an object.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A file, of this length when it was opened.
+    File(File, u64),
+    /// Memory: the vdso, an upload.
+    Bytes(Vec<u8>),
+}
+
+impl Source {
+    /// The length in bytes; of a file, when it was opened.
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::File(_, len) => *len,
+            Self::Bytes(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// Exactly `len` bytes from `offset`.
+    ///
+    /// # Errors
+    /// [`ObjectError::Truncated`] naming `what` where there are fewer; no memory is taken before the length is known to fit.
+    pub(crate) fn read(&self, offset: u64, len: u64, what: &'static str) -> Result<Cow<'_, [u8]>, ObjectError> {
+        let end = offset.checked_add(len).filter(|end| *end <= self.len()).ok_or(ObjectError::Truncated(what))?;
+        match self {
+            Self::Bytes(bytes) => {
+                let range = usize::try_from(offset).ok().zip(usize::try_from(end).ok());
+                let bytes = range.and_then(|(start, end)| bytes.get(start..end));
+                bytes.map(Cow::Borrowed).ok_or(ObjectError::Truncated(what))
+            }
+            Self::File(file, _) => {
+                let len = usize::try_from(len).map_err(|_| ObjectError::Truncated(what))?;
+                let mut buffer = Vec::new();
+                buffer.try_reserve_exact(len).map_err(|_| std::io::Error::from(std::io::ErrorKind::OutOfMemory))?;
+                buffer.resize(len, 0);
+                file.read_exact_at(&mut buffer, offset).map_err(|error| short(error, what))?;
+                Ok(Cow::Owned(buffer))
+            }
+        }
+    }
+}
+
+fn short(error: std::io::Error, what: &'static str) -> ObjectError {
+    match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => ObjectError::Truncated(what),
+        _ => ObjectError::Io(error),
+    }
+}
