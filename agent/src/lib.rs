@@ -3,3 +3,4 @@
 pub mod clock;
 pub mod config;
 pub mod identity;
+pub mod spool;
