@@ -51,7 +51,7 @@ fn random(below: u64) -> u64 {
 }
 
 /// A real batch of `taken` samples, of which `lost` were lost in the ring.
-pub(super) fn batch(taken: u64, lost: u64) -> Batch {
+pub(crate) fn batch(taken: u64, lost: u64) -> Batch {
     let mut tables = Tables::new();
     let object = tables.intern_object(None, "/bin/x");
     // The address differs from batch to batch, so that sizes do too.

@@ -1,0 +1,163 @@
+//! Ships batches from the spool to the collector, oldest first, one at a time.
+//!
+//! A batch leaves the spool when the collector has it (*accepted* or *duplicate*) or refuses it for good; everything
+//! else is tried again, after a pause that grows ([`backoff`]) or that the collector states.
+
+mod backoff;
+mod client;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::config::value::CollectorAddress;
+use crate::progress::Progress;
+use crate::spool::{Spool, Stored};
+pub(crate) use backoff::Backoff;
+pub(crate) use client::{Client, Outcome, http_client, retry_after};
+pub use client::ClientError;
+
+/// How long the shipper goes on when the agent ends.
+pub const DRAIN: Duration = Duration::from_secs(5);
+
+/// What the shipper is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Ship for as long as the agent runs.
+    Running,
+    /// Nothing more will be pushed: ship what is there, until this instant.
+    Draining(Instant),
+}
+
+/// Ships from a spool to a collector.
+#[derive(Debug)]
+pub(crate) struct Shipper {
+    spool: Arc<Spool>,
+    client: Client,
+    progress: Arc<Progress>,
+    /// Since when the collector cannot be reached, and whether that has been said.
+    unreachable: Option<Instant>,
+}
+
+impl Shipper {
+    pub(crate) fn new(spool: Arc<Spool>, collector: &CollectorAddress, progress: Arc<Progress>) -> Result<Self, ClientError> {
+        Ok(Self { spool, client: Client::new(collector)?, progress, unreachable: None })
+    }
+
+    /// Ships until the phase is [`Phase::Draining`] and the spool is empty or the time is over.
+    pub(crate) async fn run(mut self, mut phase: watch::Receiver<Phase>) {
+        let mut backoff = Backoff::default();
+        loop {
+            let now = *phase.borrow_and_update();
+            if let Phase::Draining(until) = now
+                && Instant::now() >= until
+            {
+                break;
+            }
+            let Some(stored) = self.spool.oldest() else {
+                if now != Phase::Running {
+                    break;
+                }
+                tokio::select! {
+                    () = self.spool.changed() => {}
+                    _ = phase.changed() => {}
+                    // A batch whose file could not be read or removed is looked at again even if none is pushed.
+                    () = tokio::time::sleep(Duration::from_secs(30)) => {}
+                }
+                continue;
+            };
+            let pause = match self.send(&stored, now, &mut phase).await {
+                Some(outcome) => self.settle(&stored, outcome, &mut backoff),
+                None => continue, // The phase has changed while the request was under way.
+            };
+            if let Some(pause) = pause {
+                wait(pause, now, &mut phase).await;
+            }
+        }
+        let left = self.spool.stats();
+        if left.batches > 0 {
+            tracing::info!(batches = left.batches, bytes = left.bytes, "batches stay in the spool for the next start");
+        }
+    }
+
+    /// Sends a batch; gives up without an outcome when draining begins under a stalled request, or ends.
+    async fn send(&self, stored: &Stored, now: Phase, phase: &mut watch::Receiver<Phase>) -> Option<Outcome> {
+        let limit = match now {
+            Phase::Draining(until) => until,
+            Phase::Running => Instant::now() + client::TIMEOUT,
+        };
+        let request = tokio::time::timeout_at(limit, self.client.send(stored));
+        tokio::pin!(request);
+        tokio::select! {
+            done = &mut request => return Some(done.unwrap_or_else(|_| Outcome::retry("it did not answer in time"))),
+            _ = phase.changed(), if now == Phase::Running => {}
+        }
+        // The agent ends: this request, too, has only the time that is left.
+        let Phase::Draining(until) = *phase.borrow() else { return None };
+        tokio::time::timeout_at(until, request).await.ok().and_then(Result::ok)
+    }
+
+    /// Acts on an outcome; gives how long to pause before the next try, if at all.
+    fn settle(&mut self, stored: &Stored, outcome: Outcome, backoff: &mut Backoff) -> Option<Duration> {
+        let (kept, counter) = match outcome {
+            Outcome::Accepted => (self.spool.accepted(&stored.id), &self.progress.batches_accepted),
+            Outcome::Duplicate => (self.spool.accepted(&stored.id), &self.progress.batches_duplicate),
+            Outcome::Refused { status, message } => {
+                tracing::error!(batch = %stored.id, status, message, "the collector refuses a batch for good; its samples are counted as lost");
+                (self.spool.refused(&stored.id), &self.progress.batches_refused)
+            }
+            Outcome::Retry { after, why } => {
+                self.lost_touch(&why);
+                return Some(backoff.next(after));
+            }
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.in_touch();
+        match kept {
+            Ok(()) => {
+                backoff.reset();
+                None
+            }
+            Err(error) => {
+                let pause = backoff.next(None);
+                tracing::debug!(%error, batch = %stored.id, "a shipped batch could not be removed and will be sent again");
+                Some(pause)
+            }
+        }
+    }
+
+    /// One line when the collector is lost, however often it is tried.
+    fn lost_touch(&mut self, why: &str) {
+        if self.unreachable.is_none() {
+            self.unreachable = Some(Instant::now());
+            self.progress.reachable.store(false, Ordering::Relaxed);
+            let collector = self.client.collector();
+            tracing::warn!(%collector, why, "the collector takes no batches; they are kept in the spool and tried again");
+        }
+    }
+
+    /// One line when it is back.
+    fn in_touch(&mut self) {
+        self.progress.reachable.store(true, Ordering::Relaxed);
+        if let Some(since) = self.unreachable.take() {
+            let batches = self.spool.stats().batches;
+            tracing::info!(seconds = since.elapsed().as_secs(), batches, "the collector takes batches again");
+        }
+    }
+}
+
+/// Pauses, but no longer than the phase allows.
+async fn wait(pause: Duration, now: Phase, phase: &mut watch::Receiver<Phase>) {
+    // While draining there is little time: try again soon whatever the pause.
+    let pause = if now == Phase::Running { pause } else { pause.min(Duration::from_millis(250)) };
+    tokio::select! {
+        () = tokio::time::sleep(pause) => {}
+        _ = phase.changed() => {}
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
