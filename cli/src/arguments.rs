@@ -1,0 +1,34 @@
+//! The command line: one variant a subcommand.
+
+use clap::{Parser, Subcommand};
+
+use crate::{agent, check_config, collector, completions, flamegraph, record, top, up};
+
+/// Profiles every process of a Linux host all the time, and keeps the profiles.
+#[derive(Debug, Parser)]
+#[command(name = "flamekeeper", version, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Profile this host: collector, agent and page in one process
+    Up(Box<up::Arguments>),
+    /// Run the agent: sample this host and ship to a collector
+    Agent(Box<agent::Arguments>),
+    /// Run the collector: receive, store, answer, serve the page
+    Collector(Box<collector::Arguments>),
+    /// Profile one program, without a collector, into a file
+    Record(Box<record::Arguments>),
+    /// Ask a collector for the functions that took the most
+    Top(top::Arguments),
+    /// Ask a collector for a flamegraph, and write it to a file
+    Flamegraph(flamegraph::Arguments),
+    /// Check a configuration file of the agent or the collector
+    CheckConfig(check_config::Arguments),
+    /// Print the completions of a shell
+    Completions(completions::Arguments),
+}
