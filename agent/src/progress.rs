@@ -1,16 +1,13 @@
-//! What the shipping side is doing, for a line of live progress.
+//! What the agent is doing, for a line of live progress.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crate::engine::EngineStats;
 
 /// Counters since the start, written by the service's threads, read by whoever shows them.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Samples that the kernel took.
-    pub samples_taken: AtomicU64,
-    /// Samples lost on this host so far, for any reason but refusal.
-    pub samples_lost: AtomicU64,
-    /// Windows closed.
-    pub windows: AtomicU64,
     /// Batches that the collector has taken.
     pub batches_accepted: AtomicU64,
     /// Batches that the collector already had.
@@ -23,10 +20,11 @@ pub struct Progress {
     pub spool_bytes: AtomicU64,
     /// Objects whose symbols were uploaded.
     pub objects_uploaded: AtomicU64,
-    /// Objects whose symbols were not uploaded: too large, unreadable, or without symbols.
+    /// Objects whose symbols were not uploaded: too large, unreadable, without symbols, or refused.
     pub objects_skipped: AtomicU64,
-    /// Whether the last batch sent was taken.
+    /// Whether the collector answered the last request.
     pub reachable: AtomicBool,
+    engine: OnceLock<Arc<EngineStats>>,
 }
 
 impl Progress {
@@ -34,5 +32,16 @@ impl Progress {
     #[must_use]
     pub fn get(counter: &AtomicU64) -> u64 {
         counter.load(Ordering::Relaxed)
+    }
+
+    /// What the engine has done; none before it runs.
+    #[must_use]
+    pub fn engine(&self) -> Option<&EngineStats> {
+        self.engine.get().map(|stats| &**stats)
+    }
+
+    pub(crate) fn attach(&self, stats: Arc<EngineStats>) {
+        // A second engine in one process would keep the first one's line.
+        _ = self.engine.set(stats);
     }
 }

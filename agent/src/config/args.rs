@@ -31,7 +31,7 @@ pub struct Args {
     /// User stack copied with each sample, 1KiB to 64KiB [default: 64KiB]
     #[arg(long, value_name = "SIZE", env = "FLAMEKEEPER_STACK_BYTES")]
     pub stack_bytes: Option<StackBytes>,
-    /// Ring shared with the kernel, for each CPU: a power of two from 256KiB to 64MiB [default: 2MiB]
+    /// Ring shared with the kernel, for each CPU: a power of two from 256KiB to 64MiB [default: from a budget]
     #[arg(long, value_name = "SIZE", env = "FLAMEKEEPER_RING_BYTES")]
     pub ring_bytes: Option<RingBytes>,
     /// The host's name in labels [default: the kernel's]

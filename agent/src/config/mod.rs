@@ -55,8 +55,8 @@ pub struct SamplingConfig {
     pub event: Event,
     /// Bytes of user stack copied with each sample.
     pub stack_bytes: StackBytes,
-    /// Bytes of ring shared with the kernel, for each CPU.
-    pub ring_bytes: RingBytes,
+    /// Bytes of ring shared with the kernel, for each CPU; sized from a budget by the engine where none is set.
+    pub ring_bytes: Option<RingBytes>,
 }
 
 /// The batches on disk.

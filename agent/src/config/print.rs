@@ -38,7 +38,9 @@ impl fmt::Display for Config {
         writeln!(f, "window = \"{}\"", self.sampling.window)?;
         writeln!(f, "event = \"{}\"", self.sampling.event.as_str())?;
         writeln!(f, "stack_bytes = \"{}\"", self.sampling.stack_bytes)?;
-        writeln!(f, "ring_bytes = \"{}\"", self.sampling.ring_bytes)?;
+        if let Some(ring) = self.sampling.ring_bytes {
+            writeln!(f, "ring_bytes = \"{ring}\"")?;
+        }
         writeln!(f, "\n[spool]\ndir = {}", Quoted(&self.spool_dir().to_string_lossy()))?;
         writeln!(f, "max_bytes = \"{}\"", self.spool.max_bytes)?;
         writeln!(f, "\n[symbols]\nupload = {}", self.symbols.upload)?;

@@ -71,7 +71,7 @@ impl RawConfig {
         set(&mut config.sampling.window, self.window);
         set(&mut config.sampling.event, self.event);
         set(&mut config.sampling.stack_bytes, self.stack_bytes);
-        set(&mut config.sampling.ring_bytes, self.ring_bytes);
+        config.sampling.ring_bytes = self.ring_bytes.or(config.sampling.ring_bytes);
         config.spool.dir = self.spool.dir.or(config.spool.dir);
         set(&mut config.spool.max_bytes, self.spool.max_bytes);
         set(&mut config.symbols.upload, self.symbols.upload);

@@ -251,12 +251,6 @@ impl RingBytes {
     }
 }
 
-impl Default for RingBytes {
-    fn default() -> Self {
-        Self(2 << 20)
-    }
-}
-
 impl FromStr for RingBytes {
     type Err = ValueError;
 

@@ -1,0 +1,191 @@
+//! The agent as a service: sampling, spool, shipping and the upload of symbols, each in a thread of its own.
+//!
+//! ```text
+//! engine (the calling thread) --batch--> writer: encode, compress, spool --woken--> shipper --> collector
+//!        `--object seen--> uploader --> collector
+//! ```
+//! The engine never waits for a disk or a network: what the writer cannot take is counted as lost.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::{Builder, JoinHandle};
+
+use anyhow::{Context, Result};
+use flamekeeper_profile::Batch;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::config::Config;
+use crate::config::value::Event;
+use crate::engine::{Engine, EngineConfig, EventChoice, ObjectSeen, Target};
+use crate::identity::{Identity, IdentityConfig, machine_id};
+use crate::notify;
+use crate::progress::Progress;
+use crate::ship::{DRAIN, Phase, Shipper};
+use crate::spool::Spool;
+use crate::stop::StopFlag;
+use crate::upload::{self, Uploader};
+
+/// Batches that wait for the disk. Each is a window, so a disk may stall for some of them.
+const WAITING_BATCHES: usize = 4;
+
+/// Runs the agent until the flag is raised. Then the window that was begun is closed and spooled, and what the spool
+/// holds is shipped for up to five seconds; the rest stays for the next start. The flag is raised when this returns.
+///
+/// # Errors
+/// When sampling is not permitted or not possible, or the spool cannot be used; the error says what to do. Not when the
+/// collector cannot be reached.
+pub fn run(config: Config, stop: StopFlag, progress: Arc<Progress>) -> Result<()> {
+    raise_file_limit();
+    let (announce, seen) = sync_channel(upload::CHANNEL);
+    let identity = Identity::new(IdentityConfig::from(&config));
+    let announce = config.symbols.upload.then_some(announce);
+    let mut engine = Engine::open(engine_config(&config, &identity, announce), identity).context("sampling cannot start")?;
+    progress.attach(engine.stats());
+    let spool = Arc::new(Spool::open(&config.spool_dir(), config.spool.max_bytes.0, &machine_id())?);
+    let parts = Parts::start(&config, &stop, &spool, &progress, seen)?;
+    let stats = engine.stats();
+    tracing::info!(
+        collector = %config.collector, agent = %spool.agent(), event = stats.event, frequency_hz = config.sampling.frequency.hertz(),
+        ring_bytes = stats.ring_bytes, user_only = stats.user_only, spool = %config.spool_dir().display(), "sampling"
+    );
+    notify::send("READY=1");
+    let sampled = engine.run(&stop, &mut |batch| parts.hand_over(batch, &stop, &spool));
+    notify::send("STOPPING=1");
+    stop.raise();
+    drop(engine);
+    parts.finish();
+    spool.flush().unwrap_or_else(|error| tracing::error!(%error, "losses could not be written down"));
+    sampled.context("sampling ended")
+}
+
+/// The engine's part of a configuration.
+#[must_use]
+pub fn engine_config(config: &Config, identity: &Identity, objects: Option<SyncSender<ObjectSeen>>) -> EngineConfig {
+    let sampling = &config.sampling;
+    EngineConfig {
+        frequency: sampling.frequency.hertz(),
+        window: sampling.window.duration(),
+        stack_bytes: sampling.stack_bytes.bytes(),
+        ring_bytes_per_cpu: sampling.ring_bytes.and_then(|ring| usize::try_from(ring.bytes()).ok()),
+        event: match sampling.event {
+            Event::Auto => EventChoice::Auto,
+            Event::CpuClock => EventChoice::CpuClock,
+            Event::Cycles => EventChoice::Cycles,
+        },
+        target: Target::Host,
+        host_labels: identity.host_labels(),
+        objects,
+    }
+}
+
+/// The threads beside the engine.
+struct Parts {
+    batches: SyncSender<Batch>,
+    writer: JoinHandle<()>,
+    phase: watch::Sender<Phase>,
+    shipper: JoinHandle<()>,
+    uploader: Option<JoinHandle<()>>,
+}
+
+impl Parts {
+    fn start(
+        config: &Config,
+        stop: &StopFlag,
+        spool: &Arc<Spool>,
+        progress: &Arc<Progress>,
+        seen: Receiver<ObjectSeen>,
+    ) -> Result<Self> {
+        let (batches, waiting) = sync_channel(WAITING_BATCHES);
+        let (phase, phases) = watch::channel(Phase::Running);
+        let shipper = Shipper::new(Arc::clone(spool), &config.collector, Arc::clone(progress))?;
+        let runtime = runtime()?;
+        let shipper = thread("fk-ship", move || runtime.block_on(shipper.run(phases)))?;
+        let (writer_spool, writer_progress) = (Arc::clone(spool), Arc::clone(progress));
+        let writer = thread("fk-spool", move || write(&waiting, &writer_spool, &writer_progress))?;
+        let uploader = if config.symbols.upload {
+            let uploader = Uploader::new(config, seen, stop.clone(), Arc::clone(progress))?;
+            let runtime = self::runtime()?;
+            Some(thread("fk-upload", move || uploader.run(&runtime))?)
+        } else {
+            None
+        };
+        Ok(Self { batches, writer, phase, shipper, uploader })
+    }
+
+    /// Hands a batch to the writer without waiting, but for the last ones.
+    fn hand_over(&self, batch: Batch, stop: &StopFlag, spool: &Spool) {
+        let refused = if stop.is_raised() {
+            self.batches.send(batch).err().map(|error| error.0)
+        } else {
+            match self.batches.try_send(batch) {
+                Ok(()) => None,
+                Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => Some(batch),
+            }
+        };
+        if let Some(batch) = refused {
+            spool.count_unwritten(&batch.ledger);
+            tracing::error!(samples = batch.ledger.taken, "the spool's disk is too slow; a window's samples are counted as lost");
+        }
+    }
+
+    /// Ends the threads in the order in which samples pass through them.
+    fn finish(self) {
+        drop(self.batches);
+        join(self.writer, "spool");
+        // There is a receiver as long as the shipper runs; without one there is nothing to tell.
+        _ = self.phase.send(Phase::Draining(Instant::now() + DRAIN));
+        join(self.shipper, "shipper");
+        if let Some(uploader) = self.uploader {
+            join(uploader, "uploader");
+        }
+    }
+}
+
+/// Writes batches to the spool until there will be no more.
+fn write(batches: &Receiver<Batch>, spool: &Spool, progress: &Progress) {
+    let mut failing = false;
+    for batch in batches {
+        match spool.push(batch) {
+            Ok(_) if failing => tracing::info!("batches can be written to the spool again"),
+            Ok(_) => {}
+            // Said once, not for every window; each is counted.
+            Err(error) if !failing => tracing::error!(%error, "a batch was not kept; its samples are counted as lost"),
+            Err(_) => {}
+        }
+        let stats = spool.stats();
+        failing = !stats.owed.is_empty() && stats.owed.lost(flamekeeper_profile::LossReason::SpoolUnwritable) > 0;
+        progress.spool_batches.store(stats.batches as u64, Ordering::Relaxed);
+        progress.spool_bytes.store(stats.bytes, Ordering::Relaxed);
+    }
+}
+
+fn runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("the network runtime could not be started")
+}
+
+fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    Builder::new().name(name.into()).spawn(body).with_context(|| format!("the thread {name} could not be started"))
+}
+
+fn join(thread: JoinHandle<()>, name: &str) {
+    if thread.join().is_err() {
+        tracing::error!(name, "a thread has failed");
+    }
+}
+
+/// Objects are opened while they wait for their upload: allows as many open files as this process may.
+fn raise_file_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a live rlimit that the call fills in.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return;
+    }
+    limit.rlim_cur = limit.rlim_max.min(64 << 10).max(limit.rlim_cur);
+    // SAFETY: the pointer is to a live, initialized rlimit.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
+        tracing::debug!(error = %std::io::Error::last_os_error(), "the limit of open files stays as it is");
+    }
+}
