@@ -19,10 +19,21 @@ pub enum GunzipError {
     Invalid(#[source] io::Error),
 }
 
-/// Compresses with gzip (RFC 1952).
+/// Compresses with gzip (RFC 1952), quickly: for what an agent sends, on a machine that has other work.
 #[must_use]
 pub fn compress(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::fast());
+    compress_at(bytes, Compression::fast())
+}
+
+/// Compresses with gzip to about half of what [`compress`] makes of a call tree, in some three times its time: for answers
+/// to a browser.
+#[must_use]
+pub fn compress_small(bytes: &[u8]) -> Vec<u8> {
+    compress_at(bytes, Compression::new(4))
+}
+
+fn compress_at(bytes: &[u8], level: Compression) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), level);
     // Writing to a Vec cannot fail, so neither can this.
     _ = encoder.write_all(bytes);
     encoder.finish().unwrap_or_default()

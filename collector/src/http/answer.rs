@@ -77,7 +77,7 @@ impl Answer {
         if compress {
             response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        *response.body_mut() = if compress { gzip::compress(&bytes) } else { bytes }.into();
+        *response.body_mut() = if compress { gzip::compress_small(&bytes) } else { bytes }.into();
         response
     }
 }

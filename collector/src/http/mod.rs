@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use flamekeeper_profile::Timestamp;
+use flamekeeper_symbolizer::Symbolize;
 
-use crate::query::Symbolize;
 use crate::store::Store;
 
 pub use answer::{Answer, Body};

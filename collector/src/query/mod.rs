@@ -2,7 +2,7 @@
 //!
 //! [`Profile::symbolize`] is the entry, for the collector's queries and for `flamekeeper record` alike: merged stacks go
 //! in, a [`SymbolizedProfile`] comes out, and [`crate::render`] writes it as JSON, SVG, folded text or pprof. Nothing here
-//! does I/O but the [`Symbolize`] that is handed in.
+//! does I/O but the [`flamekeeper_symbolizer::Symbolize`] that is handed in.
 
 mod names;
 mod profile;
@@ -14,5 +14,4 @@ mod top;
 pub use names::Names;
 pub use profile::{Profile, SymbolizedProfile};
 pub use prune::{PrunedNode, PrunedTree};
-pub use symbolize::{SymbolFrame, Symbolize, Symbolized};
 pub use top::Function;

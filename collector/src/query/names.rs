@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use flamekeeper_profile::{Frame, FrameKind, Id, LocationId, Stack, StackEnd, Table, Tables};
+use flamekeeper_symbolizer::Symbolize;
 
-use super::symbolize::{self, Symbolize};
+use super::symbolize;
 
 /// The frames of each location, and which of them are the same function.
 ///

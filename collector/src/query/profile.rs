@@ -1,9 +1,9 @@
 //! A profile before and after its locations have names.
 
 use flamekeeper_profile::{CallTree, CallTreeBuilder, Completeness, FrameId, LocationId, Merged, StackEnd, StackId, Tables, Value, Window};
+use flamekeeper_symbolizer::Symbolize;
 
 use super::names::Names;
-use super::symbolize::Symbolize;
 
 /// Merged stacks and what they mean, not yet named.
 #[derive(Clone, Debug)]

@@ -1,34 +1,7 @@
 //! Names for locations: each distinct one is looked up once.
 
-use flamekeeper_profile::{BuildId, Frame, FrameKind, Location, Svma, Tables, UnnamedReason};
-
-/// Looks addresses up in the symbols of their objects.
-pub trait Symbolize {
-    /// Names of an address that the object itself states.
-    fn symbolize(&self, id: Option<&BuildId>, path: &str, address: Svma) -> Symbolized;
-}
-
-/// What is known of an address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Symbolized {
-    /// The functions there, innermost first.
-    Frames(Vec<SymbolFrame>),
-    /// No name, and why.
-    Unknown(UnnamedReason),
-}
-
-/// A function at a line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SymbolFrame {
-    /// The demangled name.
-    pub function: String,
-    /// Source file; empty where unknown.
-    pub file: String,
-    /// Line; 0 where unknown.
-    pub line: u32,
-    /// Whether it was inlined into the next one.
-    pub inlined: bool,
-}
+use flamekeeper_profile::{Frame, FrameKind, Line, Location, Tables, UnnamedReason};
+use flamekeeper_symbolizer::{SymbolFrame, Symbolize, Symbolized};
 
 /// The frames of a location, **innermost first**; there is always at least one. Names that the sender gave are taken as
 /// they are; a location without a name becomes `module+0xaddress`, with the reason.
@@ -57,7 +30,7 @@ fn sent_frames(tables: &Tables, location: &Location, module: &str) -> Vec<Frame>
     if (0..location.lines.len()).all(|index| name(index).is_empty()) {
         return Vec::new();
     }
-    let frame = |(index, line): (usize, &flamekeeper_profile::Line)| {
+    let frame = |(index, line): (usize, &Line)| {
         let frame = SymbolFrame {
             function: name(index).to_owned(),
             file: tables.string(line.file).to_owned(),

@@ -1,11 +1,12 @@
 //! A small profile whose truth is written down here, and random ones.
 #![allow(dead_code)] // Each test program uses a part of it.
 
-use flamekeeper_collector::query::{Profile, SymbolFrame, Symbolize, Symbolized, SymbolizedProfile};
+use flamekeeper_collector::query::{Profile, SymbolizedProfile};
 use flamekeeper_profile::{
     BuildId, BuildIdKind, Completeness, FrameKind, Line, Location, LocationId, LossReason, Merged, ObjectId, SampleType, StackEnd,
     StopReason, Svma, Timestamp, UnnamedReason, Window,
 };
+use flamekeeper_symbolizer::{SymbolFrame, Symbolize, Symbolized};
 
 pub(crate) const PERIOD: u64 = 10_000_000;
 pub(crate) const API_ID: [u8; 4] = [0xab, 0xcd, 0x01, 0x02];
