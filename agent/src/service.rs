@@ -91,13 +91,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn start(
-        config: &Config,
-        stop: &StopFlag,
-        spool: &Arc<Spool>,
-        progress: &Arc<Progress>,
-        seen: Receiver<ObjectSeen>,
-    ) -> Result<Self> {
+    fn start(config: &Config, stop: &StopFlag, spool: &Arc<Spool>, progress: &Arc<Progress>, seen: Receiver<ObjectSeen>) -> Result<Self> {
         let (batches, waiting) = sync_channel(WAITING_BATCHES);
         let (phase, phases) = watch::channel(Phase::Running);
         let shipper = Shipper::new(Arc::clone(spool), &config.collector, Arc::clone(progress))?;

@@ -80,7 +80,8 @@ impl RawConfig {
         set(processes, self.exclude.processes);
         set(units, self.exclude.units);
         for (name, value) in self.labels {
-            let conflict = |error: super::value::ValueError| ConfigError::Conflict { origin: source.to_string(), message: error.to_string() };
+            let conflict =
+                |error: super::value::ValueError| ConfigError::Conflict { origin: source.to_string(), message: error.to_string() };
             let label = Label::new(&name, &value).map_err(conflict)?;
             config.labels.set(&label.name, &label.value);
         }

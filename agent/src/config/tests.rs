@@ -73,12 +73,24 @@ fn mistakes_are_told_by_place() {
         ("frequency_hz = 19\ncolector = \"x\"\n", "agent.toml:2:1: unknown key \"colector\"; did you mean \"collector\"?"),
         ("[spool]\n  size = \"1GiB\"\n", "agent.toml:2:3: unknown key \"spool.size\"; expected one of dir, max_bytes"),
         ("[spol]\nmax_bytes = \"1GiB\"\n", "agent.toml:1:2: unknown key \"spol\"; did you mean \"spool\"?"),
-        ("frequency_hz = 5000\n", "agent.toml:1:16: the key \"frequency_hz\" expected a whole number of samples a second from 1 to 999, such as 19, not \"5000\""),
-        ("window = 10\n", "agent.toml:1:10: the key \"window\" expected a time from 1s to 5m with its unit, such as \"10s\" (invalid type: integer `10`, expected a string)"),
-        ("[symbols]\nupload = \"yes\"\n", "agent.toml:2:10: the key \"symbols.upload\" expected true or false (invalid type: string \"yes\", expected a boolean)"),
+        (
+            "frequency_hz = 5000\n",
+            "agent.toml:1:16: the key \"frequency_hz\" expected a whole number of samples a second from 1 to 999, such as 19, not \"5000\"",
+        ),
+        (
+            "window = 10\n",
+            "agent.toml:1:10: the key \"window\" expected a time from 1s to 5m with its unit, such as \"10s\" (invalid type: integer `10`, expected a string)",
+        ),
+        (
+            "[symbols]\nupload = \"yes\"\n",
+            "agent.toml:2:10: the key \"symbols.upload\" expected true or false (invalid type: string \"yes\", expected a boolean)",
+        ),
         ("spool = 3\n", "agent.toml:1:9: the key \"spool\" expected a table [spool] (invalid type: integer `3`, expected struct RawSpool)"),
         ("[labels]\nenv = 3\n", "agent.toml:2:1: the key \"labels.env\" expected a text in quotes, not integer"),
-        ("[labels]\nservice = \"x\"\n", "agent.toml: the label \"service\" cannot be set in [labels]: the agent sets it for each process; choose another name"),
+        (
+            "[labels]\nservice = \"x\"\n",
+            "agent.toml: the label \"service\" cannot be set in [labels]: the agent sets it for each process; choose another name",
+        ),
         ("state_dir = \"x\"\n", "agent.toml: state_dir must be an absolute path, not \"x\""),
     ];
     for (text, want) in cases {

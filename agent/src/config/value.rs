@@ -369,7 +369,8 @@ pub struct Label {
 }
 
 impl Label {
-    pub(super) const EXPECTED: &str = "a label: its name 1 to 64 of a-z, 0-9, _, . and -, its value a text of 1 to 256 bytes without control characters";
+    pub(super) const EXPECTED: &str =
+        "a label: its name 1 to 64 of a-z, 0-9, _, . and -, its value a text of 1 to 256 bytes without control characters";
 
     /// A label of these parts.
     ///
@@ -379,7 +380,11 @@ impl Label {
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
         let name_fits = (1..=64).contains(&name.len()) && name.bytes().all(allowed);
         let value_fits = (1..=256).contains(&value.len()) && !value.chars().any(char::is_control);
-        if name_fits && value_fits { Ok(Self { name: name.into(), value: value.into() }) } else { wrong(Self::EXPECTED, format!("{name}={value}")) }
+        if name_fits && value_fits {
+            Ok(Self { name: name.into(), value: value.into() })
+        } else {
+            wrong(Self::EXPECTED, format!("{name}={value}"))
+        }
     }
 }
 

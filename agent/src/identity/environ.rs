@@ -38,11 +38,11 @@ pub(super) fn declared(environ: &[u8]) -> Declared {
 /// The value of a key in `key=value,key=value`, percent-decoded. The last of a key counts, as in the SDKs' maps.
 fn attribute(attributes: &[u8], key: &[u8]) -> Option<String> {
     let pairs = attributes.split(|byte| *byte == b',');
-    let values = pairs.filter_map(|pair| {
+    let mut values = pairs.filter_map(|pair| {
         let equals = pair.iter().position(|byte| *byte == b'=')?;
         (pair[..equals].trim_ascii() == key).then(|| &pair[equals + 1..])
     });
-    let value = values.last()?;
+    let value = values.next_back()?;
     Some(clean(&percent_decode(value), MAX_VALUE)).filter(|text| !text.is_empty())
 }
 

@@ -22,7 +22,9 @@ fn a_process_that_declares_itself() {
     let identity = identity(IdentityConfig { labels: Labels::new().with("env", "prod"), ..IdentityConfig::default() });
     // The environment is there only after the child's exec.
     let exe = format!("/proc/{}/exe", child.id());
-    while !std::fs::read_link(&exe).is_ok_and(|path| path.to_string_lossy().ends_with("sleep") || path.to_string_lossy().ends_with("coreutils")) {
+    while !std::fs::read_link(&exe)
+        .is_ok_and(|path| path.to_string_lossy().ends_with("sleep") || path.to_string_lossy().ends_with("coreutils"))
+    {
         std::thread::yield_now();
     }
     let labels = identity.process(&facts(child.id(), "/usr/bin/sleep", None));

@@ -102,7 +102,13 @@ fn reason(error: &reqwest::Error) -> String {
         text = error.to_string();
         cause = error.source();
     }
-    if error.is_timeout() { "it did not answer in time".into() } else if text.is_empty() { error.to_string() } else { text }
+    if error.is_timeout() {
+        "it did not answer in time".into()
+    } else if text.is_empty() {
+        error.to_string()
+    } else {
+        text
+    }
 }
 
 /// The pause that an answer asks for: whole seconds; the other form, a date, is not worth a calendar.

@@ -17,8 +17,8 @@ use crate::config::value::CollectorAddress;
 use crate::progress::Progress;
 use crate::spool::{Spool, Stored};
 pub(crate) use backoff::Backoff;
-pub(crate) use client::{Client, Outcome, http_client, retry_after};
 pub use client::ClientError;
+pub(crate) use client::{Client, Outcome, http_client, retry_after};
 
 /// How long the shipper goes on when the agent ends.
 pub const DRAIN: Duration = Duration::from_secs(5);

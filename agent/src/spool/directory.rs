@@ -99,7 +99,8 @@ impl Directory {
     /// Sets a damaged file aside, and removes the oldest of those where there are many.
     pub(super) fn set_aside(&self, name: &str) -> io::Result<()> {
         self.rename(&self.path.join(name), &self.path.join(format!("{name}{ASIDE}")))?;
-        let mut aside: Vec<_> = self.names()?.into_iter().filter_map(|name| name.into_string().ok()).filter(|name| name.ends_with(ASIDE)).collect();
+        let mut aside: Vec<_> =
+            self.names()?.into_iter().filter_map(|name| name.into_string().ok()).filter(|name| name.ends_with(ASIDE)).collect();
         aside.sort_unstable();
         let surplus = aside.len().saturating_sub(KEPT_ASIDE);
         aside.iter().take(surplus).try_for_each(|name| self.remove(name))

@@ -129,8 +129,7 @@ impl Spool {
     /// # Errors
     /// [`OpenSpoolError`]: in use, or the directory cannot be used.
     pub fn open(dir: &Path, cap: u64, machine: &str) -> Result<Self, OpenSpoolError> {
-        Self::open_in(Directory::open(dir)?, cap, machine)
-            .map_err(|source| OpenSpoolError::Directory { dir: dir.into(), source })
+        Self::open_in(Directory::open(dir)?, cap, machine).map_err(|source| OpenSpoolError::Directory { dir: dir.into(), source })
     }
 
     fn open_in(directory: Directory, cap: u64, machine: &str) -> io::Result<Self> {

@@ -55,13 +55,15 @@ pub(crate) fn batch(taken: u64, lost: u64) -> Batch {
     let mut tables = Tables::new();
     let object = tables.intern_object(None, "/bin/x");
     // The address differs from batch to batch, so that sizes do too.
-    let locations: Vec<_> = (0..taken % 50 + 1).map(|n| tables.intern_address(FrameKind::Native, Some(object), Svma(taken * 977 + n * 131))).collect();
+    let locations: Vec<_> =
+        (0..taken % 50 + 1).map(|n| tables.intern_address(FrameKind::Native, Some(object), Svma(taken * 977 + n * 131))).collect();
     let stack = tables.intern_stack(&locations, StackEnd::Root);
     let mut ledger = Ledger::new();
     ledger.take(taken);
     ledger.lose(LossReason::RingFull, lost);
     let labels = Labels::new().with(label::HOST, "web-1");
-    let series = Series { labels: labels.clone().with(label::SERVICE, "api"), sample_type: sample_type(), values: vec![(stack, taken - lost)] };
+    let series =
+        Series { labels: labels.clone().with(label::SERVICE, "api"), sample_type: sample_type(), values: vec![(stack, taken - lost)] };
     Batch { window: Window::new(Timestamp(1_000_000_000), Timestamp(2_000_000_000)), labels, tables, series: vec![series], ledger }
 }
 

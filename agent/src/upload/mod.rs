@@ -66,14 +66,17 @@ pub(crate) struct Uploader {
 }
 
 impl Uploader {
-    pub(crate) fn new(
-        config: &Config,
-        seen: Receiver<ObjectSeen>,
-        stop: StopFlag,
-        progress: Arc<Progress>,
-    ) -> Result<Self, ClientError> {
+    pub(crate) fn new(config: &Config, seen: Receiver<ObjectSeen>, stop: StopFlag, progress: Arc<Progress>) -> Result<Self, ClientError> {
         let max_bytes = config.symbols.max_object_bytes.0;
-        Ok(Self { http: http_client(TIMEOUT)?, collector: config.collector.clone(), max_bytes, seen, queue: Queue::default(), stop, progress })
+        Ok(Self {
+            http: http_client(TIMEOUT)?,
+            collector: config.collector.clone(),
+            max_bytes,
+            seen,
+            queue: Queue::default(),
+            stop,
+            progress,
+        })
     }
 
     /// Uploads until the flag is raised or nobody announces any more.
@@ -198,7 +201,8 @@ fn count(counter: &AtomicU64) {
 
 /// Answers that another try would not change.
 fn is_final(status: StatusCode) -> bool {
-    let kept = [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNSUPPORTED_MEDIA_TYPE, StatusCode::UNPROCESSABLE_ENTITY];
+    let kept =
+        [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNSUPPORTED_MEDIA_TYPE, StatusCode::UNPROCESSABLE_ENTITY];
     kept.contains(&status)
 }
 

@@ -38,9 +38,11 @@ fn upload(server: &Server, max_bytes: u64, objects: Vec<ObjectSeen>, want: (u64,
     running.join().unwrap();
 }
 
+type Uploads = Arc<Mutex<HashMap<String, Vec<u8>>>>;
+
 /// A collector that wants everything; the first `failures` requests are answered with 503.
-fn collector(failures: usize) -> (Server, Arc<Mutex<HashMap<String, Vec<u8>>>>) {
-    let got = Arc::new(Mutex::new(HashMap::new()));
+fn collector(failures: usize) -> (Server, Uploads) {
+    let got = Uploads::default();
     let (store, mut failures) = (Arc::clone(&got), failures);
     let server = Server::start(move |request| {
         if failures > 0 {
