@@ -1,0 +1,257 @@
+//! The engine: samples, unwinds and folds, and hands over a [`Batch`] at each window's edge.
+//!
+//! One thread does it all. It sleeps until a ring is filled to its watermark or a tenth of a second has passed, takes the
+//! records of all rings in order of time ([`crate::order`]), and unwinds each sample where it lies in the ring, without
+//! copying it.
+
+mod command;
+mod frames;
+mod run;
+mod sampler;
+mod stats;
+mod windows;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use flamekeeper_profile::{Batch, BuildId, Labels};
+
+pub use crate::perf::error::OpenError;
+pub use stats::{Counter, EngineStats};
+
+use crate::engine::command::Child;
+use crate::engine::sampler::Sampler;
+use crate::identity::Identity;
+use crate::perf::clock;
+use crate::perf::session::{Scope, Session, SessionSpec};
+use crate::stop::StopFlag;
+
+/// The largest copy of a user stack that the kernel makes.
+pub const MAX_STACK_BYTES: u32 = 65_528;
+/// Ring memory that all CPUs share by default, in bytes.
+const RING_BUDGET: usize = 64 << 20;
+/// The largest default ring: at 99 samples a second it holds more than half a second.
+const LARGEST_DEFAULT_RING: usize = 4 << 20;
+/// The smallest default ring: it holds seven of the largest samples.
+const SMALLEST_DEFAULT_RING: usize = 512 << 10;
+
+/// What drives sampling.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EventChoice {
+    /// The hardware's cycles where they can be sampled, else the software clock.
+    #[default]
+    Auto,
+    /// The software clock: a timer for each CPU.
+    CpuClock,
+    /// The hardware's cycles; an error where there are none.
+    Cycles,
+}
+
+/// What is sampled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    /// All processes and the kernel.
+    #[default]
+    Host,
+    /// A running process, all its threads, and what they create from now on.
+    Process(u32),
+    /// A command that the engine starts, and what it creates. It begins to run with [`Engine::run`], which returns when it
+    /// has ended.
+    Command {
+        /// Program, found in `PATH` like a shell does.
+        program: OsString,
+        /// Its arguments.
+        arguments: Vec<OsString>,
+    },
+}
+
+/// How to sample.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Samples for a second of CPU time: 1 to 999.
+    pub frequency: u32,
+    /// Length of a window; its edges are multiples of it on the wall clock.
+    pub window: Duration,
+    /// Bytes of user stack to copy with each sample: a multiple of 8 up to [`MAX_STACK_BYTES`].
+    pub stack_bytes: u32,
+    /// Size of each CPU's ring; none: [`default_ring_bytes`].
+    pub ring_bytes_per_cpu: Option<usize>,
+    /// What drives sampling.
+    pub event: EventChoice,
+    /// What is sampled.
+    pub target: Target,
+    /// Labels of the batches themselves.
+    pub host_labels: Labels,
+    /// Who wants to know of the objects whose code was sampled; an object that does not fit into the channel is counted in
+    /// [`EngineStats::objects_unannounced`].
+    pub objects: Option<SyncSender<ObjectSeen>>,
+}
+
+impl Default for EngineConfig {
+    /// The whole host, 19 times a second, in windows of 10 s.
+    fn default() -> Self {
+        Self {
+            frequency: 19,
+            window: Duration::from_secs(10),
+            stack_bytes: MAX_STACK_BYTES,
+            ring_bytes_per_cpu: None,
+            event: EventChoice::Auto,
+            target: Target::Host,
+            host_labels: Labels::new(),
+            objects: None,
+        }
+    }
+}
+
+/// The size of each of `cpus` rings where none is configured, in bytes: together they stay within 64 MiB as long as each
+/// holds a few samples.
+#[must_use]
+pub fn default_ring_bytes(cpus: usize) -> usize {
+    let share = (RING_BUDGET / cpus.max(1)).clamp(SMALLEST_DEFAULT_RING, LARGEST_DEFAULT_RING);
+    // The greatest power of two that is not above the share.
+    1 << share.ilog2()
+}
+
+/// An object whose code was sampled for the first time.
+#[derive(Debug)]
+pub struct ObjectSeen {
+    /// Its identity.
+    pub build_id: BuildId,
+    /// Its path, as the process sees it.
+    pub path: String,
+    /// The very file, open for reading.
+    pub file: File,
+}
+
+/// Why the engine stopped before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Waiting for the rings failed.
+    #[error("cannot wait for the perf rings: {0}")]
+    Wait(#[source] io::Error),
+    /// The command that was to be sampled could not be run.
+    #[error("cannot run the command: {0}")]
+    Command(#[source] io::Error),
+}
+
+/// Opened events, ready to run.
+#[derive(Debug)]
+pub struct Engine {
+    session: Session,
+    sampler: Sampler,
+    window: Duration,
+    child: Option<Child>,
+    watched: Option<u32>,
+    stats: Arc<EngineStats>,
+}
+
+impl Engine {
+    /// Opens the events and reads the processes that are running. Sampling begins here, but for a command.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is missing and how to come by it.
+    pub fn open(config: EngineConfig, identity: Identity) -> Result<Self, OpenError> {
+        check(&config)?;
+        let child = match &config.target {
+            Target::Command { program, arguments } => Some(Child::prepare(program, arguments)?),
+            Target::Host | Target::Process(_) => None,
+        };
+        let scope = match (&config.target, &child) {
+            (Target::Process(pid), _) => Scope::Process(*pid),
+            (_, Some(child)) => Scope::Starting(child.pid()),
+            (Target::Host | Target::Command { .. }, None) => Scope::Host,
+        };
+        let cpus = crate::perf::cpus::online().len();
+        let spec = SessionSpec {
+            scope,
+            event: config.event,
+            frequency: config.frequency,
+            stack_bytes: config.stack_bytes,
+            ring_bytes: config.ring_bytes_per_cpu.unwrap_or_else(|| default_ring_bytes(cpus)),
+        };
+        let mut session = Session::open(&spec)?;
+        let stats = Arc::new(EngineStats::new(&mut session));
+        let window = config.window;
+        let mut sampler = Sampler::new(config, identity, session.spec().period_ns(), Arc::clone(&stats));
+        if child.is_none() {
+            // The other way round, what happens between the two would be missed.
+            session.enable()?;
+            sampler.scan(scope, clock::monotonic());
+        }
+        let watched = match scope {
+            Scope::Host => None,
+            Scope::Process(pid) | Scope::Starting(pid) => Some(pid),
+        };
+        Ok(Self { session, sampler, window, child, watched, stats })
+    }
+
+    /// What the engine has done so far, for whoever wants to show it while [`Self::run`] runs.
+    #[must_use]
+    pub fn stats(&self) -> Arc<EngineStats> {
+        Arc::clone(&self.stats)
+    }
+
+    /// Samples until the flag is raised, or the one process that is sampled has ended. `sink` gets each window's batch at
+    /// its edge, and at the end the one that was begun.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the rings cannot be waited for, or the command not be started.
+    pub fn run(&mut self, stop: &StopFlag, sink: &mut dyn FnMut(Batch)) -> Result<(), EngineError> {
+        run::run(self, stop, sink)
+    }
+
+    /// How the sampled command ended, after [`Self::run`].
+    ///
+    /// # Errors
+    /// [`EngineError::Command`] when it could not be started or waited for.
+    pub fn exit_status(&mut self) -> Result<Option<std::process::ExitStatus>, EngineError> {
+        self.child.as_mut().map(Child::wait).transpose().map_err(EngineError::Command)
+    }
+}
+
+fn check(config: &EngineConfig) -> Result<(), OpenError> {
+    let wrong = |what, expected, found| Err(OpenError::Config { what, expected, found });
+    if !(1..=999).contains(&config.frequency) {
+        return wrong("the sampling frequency", "1 to 999 a second", u64::from(config.frequency));
+    }
+    if config.stack_bytes > MAX_STACK_BYTES || config.stack_bytes % 8 != 0 || config.stack_bytes == 0 {
+        return wrong("the copy of the stack", "a multiple of 8 up to 65528 bytes", u64::from(config.stack_bytes));
+    }
+    if config.window < Duration::from_millis(100) || config.window > Duration::from_secs(3600) {
+        let found = u64::try_from(config.window.as_millis()).unwrap_or(u64::MAX);
+        return wrong("the window", "100 milliseconds to an hour, in milliseconds", found);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rings share their budget, and none is too small to hold a few samples.
+    #[test]
+    fn rings_fit_the_budget() {
+        assert_eq!(default_ring_bytes(2), 4 << 20);
+        assert_eq!(default_ring_bytes(48), 1 << 20);
+        assert_eq!(default_ring_bytes(1024), 512 << 10);
+        assert_eq!(default_ring_bytes(0), 4 << 20);
+    }
+
+    /// Values that the kernel would refuse without a word are refused with one.
+    #[test]
+    fn bad_values_are_named() {
+        let bad = [
+            EngineConfig { frequency: 0, ..EngineConfig::default() },
+            EngineConfig { stack_bytes: 65_535, ..EngineConfig::default() },
+            EngineConfig { window: Duration::ZERO, ..EngineConfig::default() },
+        ];
+        for (config, word) in bad.iter().zip(["frequency", "stack", "window"]) {
+            assert!(check(config).unwrap_err().to_string().contains(word));
+        }
+        check(&EngineConfig::default()).unwrap();
+    }
+}

@@ -1,0 +1,12 @@
+//! Perf events: opening them, and reading their rings.
+//!
+//! Counters are opened through the `perf-event` crate, whose builder knows every attribute. It has no ring, and the one of
+//! `perf-event2` reads registers where the ABI says that there are none (every sample of a kernel thread fails) and
+//! allocates for each record; so the ring is read here ([`ring`]), and its records by [`crate::record`].
+
+pub(crate) mod clock;
+pub(crate) mod cpus;
+pub(crate) mod error;
+pub(crate) mod event;
+pub(crate) mod ring;
+pub(crate) mod session;

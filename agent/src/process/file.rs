@@ -1,0 +1,106 @@
+//! Files that processes map, each known once however many processes map it.
+
+use std::collections::HashSet;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::record::MappedFile;
+
+/// Files to remember before those that no process maps any more are forgotten.
+const SWEEP_AT: usize = 4096;
+
+/// What tells one file from another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum FileKey {
+    /// The GNU build id that the kernel read from it.
+    BuildId(Box<[u8]>),
+    /// Device and inode. The device is that of the file system's superblock, which `stat(2)` may not show (btrfs, overlayfs).
+    Inode {
+        /// Major and minor device number.
+        device: (u32, u32),
+        /// Inode.
+        inode: u64,
+    },
+}
+
+impl FileKey {
+    /// The key of a record's file.
+    pub(crate) fn of(file: MappedFile<'_>) -> Self {
+        match file {
+            MappedFile::BuildId(id) => Self::BuildId(id.into()),
+            MappedFile::Inode { major, minor, inode } => Self::Inode { device: (major, minor), inode },
+        }
+    }
+}
+
+/// A mapped file.
+#[derive(Debug)]
+pub(crate) struct File {
+    /// A number of its own, never used again.
+    pub(crate) serial: u64,
+    /// What tells it from others.
+    pub(crate) key: FileKey,
+    /// Its path in the mount namespace of the process that was first seen mapping it, without `(deleted)`.
+    pub(crate) path: Box<str>,
+}
+
+static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1);
+
+/// Hashes and compares by key and path.
+#[derive(Clone, Debug)]
+struct Interned(Arc<File>);
+
+impl PartialEq for Interned {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.key == other.0.key && self.0.path == other.0.path
+    }
+}
+impl Eq for Interned {}
+impl Hash for Interned {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.key.hash(state);
+        self.0.path.hash(state);
+    }
+}
+
+/// All mapped files.
+#[derive(Debug, Default)]
+pub(crate) struct Files {
+    known: HashSet<Interned>,
+}
+
+impl Files {
+    /// The file of this key and path.
+    pub(crate) fn intern(&mut self, key: FileKey, path: &str) -> Arc<File> {
+        let path = path.strip_suffix(" (deleted)").unwrap_or(path);
+        let file = Interned(Arc::new(File { serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed), key, path: path.into() }));
+        if let Some(known) = self.known.get(&file) {
+            return Arc::clone(&known.0);
+        }
+        self.known.insert(file.clone());
+        file.0
+    }
+
+    /// Forgets files that no process maps, once there are many.
+    pub(crate) fn sweep(&mut self) {
+        if self.known.len() > SWEEP_AT {
+            self.known.retain(|file| Arc::strong_count(&file.0) > 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One file for one key and path, another for another, and the mark of a deleted file is no part of its path.
+    #[test]
+    fn files_are_known_once() {
+        let mut files = Files::default();
+        let key = FileKey::Inode { device: (8, 1), inode: 5 };
+        let first = files.intern(key.clone(), "/bin/x");
+        assert_eq!(files.intern(key.clone(), "/bin/x (deleted)").serial, first.serial);
+        assert_ne!(files.intern(FileKey::BuildId([1].into()), "/bin/x").serial, first.serial);
+    }
+}

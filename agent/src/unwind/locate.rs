@@ -1,0 +1,68 @@
+//! Opening the file behind a mapping: the very one that the process maps, not another that has taken its path since.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use flamekeeper_object::ObjectFile;
+use flamekeeper_profile::{BuildId, BuildIdKind};
+
+use crate::process::file::{self, FileKey};
+use crate::process::maps::Mapping;
+
+/// An opened object, and the file that it was read from.
+#[derive(Debug)]
+pub(crate) struct Located {
+    /// The object.
+    pub(crate) object: ObjectFile,
+    /// Its file, for whoever wants to read its symbols.
+    pub(crate) file: File,
+}
+
+/// Opens the object of a file that a process maps. Tried in this order:
+/// 1. `/proc/PID/map_files/RANGE`: always the right file, deleted ones included; needs `CAP_CHECKPOINT_RESTORE`.
+/// 2. the path inside the process's root, for containers;
+/// 3. the path as it is, for processes that have ended.
+///
+/// What 2 and 3 find must have the build id, or the inode, of the mapping.
+pub(crate) fn open(pid: u32, mapping: &Mapping, file: &file::File) -> Option<Located> {
+    let mapped = format!("/proc/{pid}/map_files/{:x}-{:x}", mapping.start.0, mapping.end.0);
+    let located = File::open(mapped).ok().and_then(load).filter(|located| build_id_agrees(located, &file.key));
+    let relative = file.path.strip_prefix('/').unwrap_or(&file.path);
+    let in_root = || open_checked(&PathBuf::from(format!("/proc/{pid}/root")).join(relative), &file.key);
+    located.or_else(in_root).or_else(|| open_checked(Path::new(&*file.path), &file.key))
+}
+
+fn load(file: File) -> Option<Located> {
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let object = ObjectFile::from_file(&file).ok()?;
+    Some(Located { object, file })
+}
+
+fn open_checked(path: &Path, key: &FileKey) -> Option<Located> {
+    // Of a special file (a pipe, a device) not even the opening is safe.
+    let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+    // The mapping's device is the superblock's, which stat does not show on btrfs and overlayfs: the inode has to do.
+    let inode_agrees = match key {
+        FileKey::Inode { inode, .. } => metadata.ino() == *inode,
+        FileKey::BuildId(_) => true,
+    };
+    if !inode_agrees {
+        return None;
+    }
+    load(File::open(path).ok()?).filter(|located| build_id_agrees(located, key))
+}
+
+fn build_id_agrees(located: &Located, key: &FileKey) -> bool {
+    match key {
+        FileKey::Inode { .. } => true,
+        FileKey::BuildId(expected) => {
+            let expected = BuildId::new(BuildIdKind::Gnu, expected).ok();
+            let found = located.object.build_id();
+            // The kernel pads ids that are shorter than 20 bytes with zeroes up to its size field, so they compare whole.
+            found.is_some() && found == expected.as_ref()
+        }
+    }
+}

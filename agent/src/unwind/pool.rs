@@ -1,0 +1,279 @@
+//! The objects whose code was sampled, each loaded once for all processes, and a bound on how many.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError};
+
+use flamekeeper_object::{ObjectFile, Segment, bias};
+use flamekeeper_profile::{BuildId, FileOffset, ObjectId};
+
+use crate::engine::{EngineStats, ObjectSeen};
+use crate::process::maps::{Backing, Mapping};
+use crate::unwind::arch::Unwinder;
+use crate::unwind::sections::{self, Bytes, UnwindInfo};
+use crate::unwind::{Resolved, locate};
+
+/// Objects that are kept loaded. A busy host samples a few hundred.
+const MAX_OBJECTS: usize = 2048;
+/// Bytes of unwind sections that are kept: an object is worth at most a few megabytes, rustc's and Chromium's 12 to 20.
+const MAX_SECTION_BYTES: usize = 48 << 20;
+/// Files that are remembered as resolved or not, beyond which the memory is cleared.
+const MAX_FILES: usize = 16_384;
+/// Times that opening a file is tried, each time through another process.
+const MAX_TRIES: u8 = 3;
+/// framehop numbers the states of all unwinders of a program with 16 bits; each of ours takes two of them. Start anew
+/// well before the numbers repeat.
+const MODULES_PER_EPOCH: u32 = 30_000;
+
+/// An object in the pool. It may have been unloaded since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ObjectRef {
+    slot: u32,
+    serial: u32,
+}
+
+impl ObjectRef {
+    /// The place in the pool.
+    pub(crate) const fn slot(self) -> usize {
+        self.slot as usize
+    }
+}
+
+/// A loaded object.
+struct Loaded {
+    serial: u32,
+    /// Its identity.
+    build_id: BuildId,
+    /// Its path, as the process saw it that it was first sampled in.
+    path: Arc<str>,
+    /// Where its file's parts belong. The file itself is not kept open.
+    segments: Box<[Segment]>,
+    unwind: UnwindInfo,
+    /// The round in which it was used last.
+    used: u64,
+    /// The window whose tables it is in, and where.
+    interned: Option<(u64, ObjectId)>,
+}
+
+/// What became of a file.
+#[derive(Clone, Copy, Debug)]
+enum FileState {
+    Loaded(ObjectRef),
+    Failed { pid: u32, tries: u8 },
+}
+
+/// Loaded objects.
+pub(crate) struct ObjectPool {
+    slots: Vec<Option<Loaded>>,
+    by_identity: HashMap<BuildId, ObjectRef>,
+    by_file: HashMap<u64, FileState, foldhash::fast::RandomState>,
+    vdso: Option<ObjectRef>,
+    seen: Option<SyncSender<ObjectSeen>>,
+    stats: Arc<EngineStats>,
+    serial: u32,
+    clock: u64,
+    modules: u32,
+    epoch: u64,
+}
+
+impl std::fmt::Debug for ObjectPool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ObjectPool").field("objects", &self.by_identity.len()).field("epoch", &self.epoch).finish_non_exhaustive()
+    }
+}
+
+impl ObjectPool {
+    /// An empty pool. `seen` is told of every object that is loaded.
+    pub(crate) fn new(seen: Option<SyncSender<ObjectSeen>>, stats: Arc<EngineStats>) -> Self {
+        Self {
+            slots: Vec::new(),
+            by_identity: HashMap::new(),
+            by_file: HashMap::default(),
+            vdso: None,
+            seen,
+            stats,
+            serial: 0,
+            clock: 0,
+            modules: 0,
+            epoch: 0,
+        }
+    }
+
+    /// Grows when all unwinders were made anew: caches of rules must go then.
+    pub(crate) const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Notes that an object is used; false when it is not loaded any more.
+    pub(crate) fn touch(&mut self, object: ObjectRef) -> bool {
+        let clock = self.clock;
+        self.loaded_mut(object).map(|loaded| loaded.used = clock).is_some()
+    }
+
+    /// The object's unwinder.
+    pub(crate) fn unwinder(&self, object: ObjectRef) -> Option<&Unwinder<Bytes>> {
+        self.loaded(object).map(|loaded| &loaded.unwind.unwinder)
+    }
+
+    /// Whether the object says how to unwind its code.
+    pub(crate) fn has_unwind_info(&self, object: ObjectRef) -> bool {
+        self.loaded(object).is_some_and(|loaded| loaded.unwind.present)
+    }
+
+    /// The object's identity.
+    pub(crate) fn build_id(&self, object: ObjectRef) -> Option<&BuildId> {
+        self.loaded(object).map(|loaded| &loaded.build_id)
+    }
+
+    /// The object's handle in the tables of a window; `intern` makes it the first time.
+    pub(crate) fn interned(&mut self, object: ObjectRef, window: u64, intern: impl FnOnce(&BuildId, &str) -> ObjectId) -> Option<ObjectId> {
+        let loaded = self.loaded_mut(object)?;
+        match loaded.interned {
+            Some((of, id)) if of == window => Some(id),
+            _ => {
+                let id = intern(&loaded.build_id, &loaded.path);
+                loaded.interned = Some((window, id));
+                Some(id)
+            }
+        }
+    }
+
+    /// The object that a mapping belongs to, loaded now if need be.
+    pub(crate) fn resolve(&mut self, pid: u32, mapping: &Mapping) -> Resolved {
+        let object = match &mapping.backing {
+            Backing::Anonymous => None,
+            Backing::Vdso => self.vdso(),
+            Backing::File(file) => match self.by_file.get(&file.serial).copied() {
+                Some(FileState::Loaded(object)) if self.touch(object) => Some(object),
+                Some(FileState::Failed { tries, .. }) if tries >= MAX_TRIES => return Resolved::Unreadable,
+                Some(FileState::Failed { pid: tried, .. }) if tried == pid => return Resolved::Unreadable,
+                state => self.load(pid, mapping, file, state),
+            },
+        };
+        let Some(object) = object else { return Resolved::Unreadable };
+        let bias = self.loaded(object).and_then(|loaded| bias(&loaded.segments, mapping.start, mapping.offset, true));
+        bias.map_or(Resolved::Unreadable, |bias| Resolved::Object { object, bias })
+    }
+
+    /// Ends a round: what was not used for the longest time goes when there is too much.
+    pub(crate) fn sweep(&mut self) {
+        self.clock += 1;
+        self.by_file.retain(|_, state| !matches!(*state, FileState::Failed { tries, .. } if tries < MAX_TRIES));
+        if self.by_file.len() > MAX_FILES {
+            self.by_file.clear();
+        }
+        self.unload_idle();
+        self.report();
+    }
+
+    /// Unloads the objects that were not used for the longest time until the limits hold; never one of this round.
+    fn unload_idle(&mut self) {
+        let mut bytes: usize = self.slots.iter().flatten().map(|loaded| loaded.unwind.bytes).sum();
+        let mut count = self.slots.iter().flatten().count();
+        if count <= MAX_OBJECTS && bytes <= MAX_SECTION_BYTES {
+            return;
+        }
+        let mut by_use: Vec<usize> = (0..self.slots.len()).filter(|slot| self.slots[*slot].is_some()).collect();
+        by_use.sort_unstable_by_key(|slot| self.slots[*slot].as_ref().map(|loaded| loaded.used));
+        for slot in by_use {
+            if count <= MAX_OBJECTS && bytes <= MAX_SECTION_BYTES {
+                break;
+            }
+            let Some(idle) = self.slots[slot].take_if(|loaded| loaded.used + 1 < self.clock) else { break };
+            (count, bytes) = (count - 1, bytes - idle.unwind.bytes);
+            self.by_identity.remove(&idle.build_id);
+        }
+    }
+
+    fn load(&mut self, pid: u32, mapping: &Mapping, file: &crate::process::file::File, before: Option<FileState>) -> Option<ObjectRef> {
+        let Some(located) = locate::open(pid, mapping, file) else {
+            let tries = match before {
+                Some(FileState::Failed { tries, .. }) => tries + 1,
+                _ => 1,
+            };
+            self.by_file.insert(file.serial, FileState::Failed { pid, tries });
+            return None;
+        };
+        let identity = located.object.identity().clone();
+        let known = self.by_identity.get(&identity).copied().filter(|object| self.touch(*object));
+        let object = known.unwrap_or_else(|| {
+            self.announce(&identity, &file.path, located.file);
+            self.insert(identity, &file.path, &located.object)
+        });
+        self.by_file.insert(file.serial, FileState::Loaded(object));
+        Some(object)
+    }
+
+    fn vdso(&mut self) -> Option<ObjectRef> {
+        if let Some(object) = self.vdso.filter(|object| self.touch(*object)) {
+            return Some(object);
+        }
+        let object = ObjectFile::from_bytes(own_vdso()?).ok()?;
+        let object = self.insert(object.identity().clone(), "[vdso]", &object);
+        self.vdso = Some(object);
+        Some(object)
+    }
+
+    fn insert(&mut self, build_id: BuildId, path: &str, object: &ObjectFile) -> ObjectRef {
+        self.modules += 1;
+        if self.modules > MODULES_PER_EPOCH {
+            self.modules = 1;
+            self.epoch += 1;
+            self.slots.clear();
+            self.by_identity.clear();
+            self.by_file.clear();
+        }
+        self.serial = self.serial.wrapping_add(1);
+        let loaded = Loaded {
+            serial: self.serial,
+            build_id: build_id.clone(),
+            path: path.into(),
+            segments: object.segments().into(),
+            unwind: sections::read(object),
+            used: self.clock,
+            interned: None,
+        };
+        let slot = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
+        if slot == self.slots.len() {
+            self.slots.push(None);
+        }
+        self.slots[slot] = Some(loaded);
+        let object = ObjectRef { slot: u32::try_from(slot).unwrap_or(u32::MAX), serial: self.serial };
+        self.by_identity.insert(build_id, object);
+        self.report();
+        object
+    }
+
+    fn announce(&self, build_id: &BuildId, path: &str, file: std::fs::File) {
+        let Some(seen) = &self.seen else { return };
+        let object = ObjectSeen { build_id: build_id.clone(), path: path.to_owned(), file };
+        if let Err(TrySendError::Full(_)) = seen.try_send(object) {
+            self.stats.objects_unannounced.add(1);
+        }
+    }
+
+    fn report(&self) {
+        self.stats.objects.set(self.by_identity.len() as u64);
+    }
+
+    fn loaded(&self, object: ObjectRef) -> Option<&Loaded> {
+        self.slots.get(object.slot())?.as_ref().filter(|loaded| loaded.serial == object.serial)
+    }
+
+    fn loaded_mut(&mut self, object: ObjectRef) -> Option<&mut Loaded> {
+        self.slots.get_mut(object.slot())?.as_mut().filter(|loaded| loaded.serial == object.serial)
+    }
+}
+
+/// The kernel's code for user space, as this very process has it: the same bytes in all.
+fn own_vdso() -> Option<Vec<u8>> {
+    use std::os::unix::fs::FileExt;
+
+    let mut files = crate::process::file::Files::default();
+    let scanned = crate::process::scan::read(std::process::id(), &mut files)?;
+    let vdso = scanned.maps.iter().find(|mapping| matches!(mapping.backing, Backing::Vdso))?;
+    let mut bytes = vec![0; usize::try_from(vdso.end.0 - vdso.start.0).ok()?];
+    std::fs::File::open("/proc/self/mem").ok()?.read_exact_at(&mut bytes, vdso.start.0).ok()?;
+    debug_assert_eq!(vdso.offset, FileOffset(0));
+    Some(bytes)
+}
