@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::engine::EngineStats;
+use crate::spool::SpoolStats;
 
 /// Counters since the start, written by the service's threads, read by whoever shows them.
 #[derive(Debug, Default)]
@@ -38,6 +39,11 @@ impl Progress {
     #[must_use]
     pub fn engine(&self) -> Option<&EngineStats> {
         self.engine.get().map(|stats| &**stats)
+    }
+
+    pub(crate) fn show_spool(&self, stats: &SpoolStats) {
+        self.spool_batches.store(stats.batches as u64, Ordering::Relaxed);
+        self.spool_bytes.store(stats.bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn attach(&self, stats: Arc<EngineStats>) {

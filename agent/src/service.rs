@@ -7,7 +7,6 @@
 //! The engine never waits for a disk or a network: what the writer cannot take is counted as lost.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
@@ -151,8 +150,7 @@ fn write(batches: &Receiver<Batch>, spool: &Spool, progress: &Progress) {
         }
         let stats = spool.stats();
         failing = !stats.owed.is_empty() && stats.owed.lost(flamekeeper_profile::LossReason::SpoolUnwritable) > 0;
-        progress.spool_batches.store(stats.batches as u64, Ordering::Relaxed);
-        progress.spool_bytes.store(stats.bytes, Ordering::Relaxed);
+        progress.show_spool(&stats);
     }
 }
 

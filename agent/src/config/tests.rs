@@ -125,3 +125,26 @@ fn hostile_files() {
     let nested = format!("a = {}", "[".repeat(100_000));
     assert!(refusal(&nested).starts_with("agent.toml"));
 }
+
+/// The file that is installed says the defaults: as it is, and with every commented key switched on.
+#[test]
+fn installed_file() {
+    let installed = include_str!("../../../systemd/agent.toml");
+    let (_dir, path) = write(installed);
+    assert_eq!(check_config(&path).unwrap(), Config::default());
+    let is_key = |line: &str| line.starts_with('#') && line[1..].starts_with(|letter: char| letter.is_ascii_lowercase());
+    let all: Vec<_> = installed.lines().map(|line| if is_key(line) { &line[1..] } else { line }).collect();
+    let (_dir, path) = write(&all.join("\n"));
+    let config = check_config(&path).unwrap();
+    let examples = Config {
+        host_name: None,
+        exclude: Exclude::default(),
+        labels: Labels::new(),
+        sampling: SamplingConfig { ring_bytes: None, ..config.sampling },
+        spool: SpoolConfig { dir: None, ..config.spool.clone() },
+        ..config.clone()
+    };
+    assert_eq!(examples, Config::default());
+    assert_eq!(config.spool_dir(), Config::default().spool_dir());
+    assert_eq!(config.labels.get("env"), "prod");
+}

@@ -20,11 +20,10 @@ fn a_process_that_declares_itself() {
         .spawn()
         .unwrap();
     let identity = identity(IdentityConfig { labels: Labels::new().with("env", "prod"), ..IdentityConfig::default() });
-    // The environment is there only after the child's exec.
-    let exe = format!("/proc/{}/exe", child.id());
-    while !std::fs::read_link(&exe)
-        .is_ok_and(|path| path.to_string_lossy().ends_with("sleep") || path.to_string_lossy().ends_with("coreutils"))
-    {
+    // The environment is there only at the end of the child's exec, shortly after its new name.
+    let environ = format!("/proc/{}/environ", child.id());
+    let is_there = |bytes: Vec<u8>| bytes.windows(7).any(|part| part == b"hunter2");
+    while !std::fs::read(&environ).is_ok_and(is_there) {
         std::thread::yield_now();
     }
     let labels = identity.process(&facts(child.id(), "/usr/bin/sleep", None));

@@ -116,6 +116,7 @@ impl Shipper {
         };
         counter.fetch_add(1, Ordering::Relaxed);
         self.in_touch();
+        self.progress.show_spool(&self.spool.stats());
         match kept {
             Ok(()) => {
                 backoff.reset();

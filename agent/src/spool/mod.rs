@@ -11,8 +11,9 @@
 //! 3. Samples are counted once. What leaves the spool other than by acceptance goes, with its whole ledger and a
 //!    reason, into the *owed* ledger, which is on disk before the batch's file is gone; the owed ledger is added to the
 //!    next batch, and the note of which batch carries it is on disk before that batch is.
-//! 4. The files never hold more than the cap. The oldest batch goes first, except one that may have reached the
-//!    collector already: dropping it could count its samples both as stored and as lost.
+//! 4. The batches never hold more than the cap (the state and what is set aside are small and bounded). The oldest batch
+//!    goes first, but one that may have reached the collector already goes last: dropping it could count its samples
+//!    both as stored and as lost.
 //! 5. One process has a spool at a time (`flock(2)` on `lock`).
 //!
 //! # Files
