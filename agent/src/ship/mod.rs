@@ -1,7 +1,7 @@
 //! Ships batches from the spool to the collector, oldest first, one at a time.
 //!
 //! A batch leaves the spool when the collector has it (*accepted* or *duplicate*) or refuses it for good; everything
-//! else is tried again, after a pause that grows ([`backoff`]) or that the collector states.
+//! else is tried again, after a pause that grows (`backoff`) or that the collector states.
 
 mod backoff;
 mod client;

@@ -18,7 +18,7 @@
 //!
 //! # Files
 //!
-//! `lock`; `state.json` ([`state`]); `SEQUENCE-TAKEN.batch` ([`file`]), with the count of its samples in the name, so
+//! `lock`; `state.json` (see `state`); `SEQUENCE-TAKEN.batch` (see `file`), with the count of its samples in the name, so
 //! that it is known even when the content is not readable; `*.corrupt`, batches that could not be read back, kept for
 //! a person to look at (the newest few). Files are written under a temporary name, synced, renamed, and the directory
 //! is synced.

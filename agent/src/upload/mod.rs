@@ -1,7 +1,7 @@
 //! Uploads symbols that the collector lacks, once per fleet: it is asked which build ids it wants before anything is sent.
 //!
 //! One thread of low priority, apart from sampling and shipping; nothing waits for it. An object is uploaded as what
-//! names its functions and no more ([`copy`]), smallest first, so that a large one delays no other. Objects that are
+//! names its functions and no more (see `copy`), smallest first, so that a large one delays no other. Objects that are
 //! left out are counted and named in one line of log each.
 //!
 //! An object is announced once, so what the collector says it has is not asked again until the agent starts anew.
