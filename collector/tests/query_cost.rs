@@ -1,5 +1,7 @@
 //! What a large answer costs. Run it in release: `cargo test --release -p flamekeeper-collector --test query_cost -- --ignored --nocapture`
 
+#![allow(clippy::unwrap_used)] // What is called by tests may fail as they do; the lint exempts the tests themselves only.
+
 mod query_fixture;
 
 use std::time::{Duration, Instant};

@@ -1,9 +1,13 @@
 //! Names, call tree, functions, pruning and completeness, on profiles whose truth is known.
 
+#![allow(clippy::unwrap_used)] // What is called by tests may fail as they do; the lint exempts the tests themselves only.
+
 mod query_fixture;
 
-use flamekeeper_collector::query::{PrunedTree, SymbolizedProfile};
-use flamekeeper_profile::{CallTree, FrameKind, StackEnd, UnnamedReason};
+use flamekeeper_collector::query::{Profile, PrunedTree, SymbolizedProfile};
+use flamekeeper_profile::{
+    Batch, CallTree, FrameKind, Labels, Ledger, LossReason, SampleType, Series, StackEnd, Svma, Tables, Timestamp, UnnamedReason, Window,
+};
 use query_fixture::{Builder, PERIOD, known, random};
 
 /// Depth, name, self and total in samples, in preorder.
@@ -164,4 +168,28 @@ fn functions_agree_with_the_tree() {
         }
         assert_eq!(total, function.total, "{}", function.frame.name);
     }
+}
+
+/// Batches of an engine add up to one profile over their whole time, without a collector.
+#[test]
+fn batches_add_up() {
+    let batch = |start: u64, samples: u64| {
+        let mut tables = Tables::new();
+        let main = tables.intern_named(FrameKind::Native, None, Svma(0), "main");
+        let stack = tables.intern_stack(&[main], StackEnd::Root);
+        let mut ledger = Ledger::new();
+        ledger.take(samples + 1);
+        ledger.lose(LossReason::RingFull, 1);
+        let series = |sample_type| Series { labels: Labels::new(), sample_type, values: vec![(stack, samples)] };
+        let series = vec![series(SampleType::cpu(PERIOD)), series(SampleType::plain("alloc_space", "bytes"))];
+        Batch { window: Window::new(Timestamp(start), Timestamp(start + 10)), labels: Labels::new(), tables, series, ledger }
+    };
+    let mut profile = Profile::new("cpu");
+    profile.add(&batch(110, 2));
+    profile.add(&batch(100, 3));
+    let profile = profile.symbolize(&query_fixture::Names);
+    assert_eq!(shape(&profile.tree()), expect(&[(0, "", 0, 5), (1, "main", 5, 5)]));
+    assert_eq!((profile.unit(), profile.window()), ("nanoseconds", Window::new(Timestamp(100), Timestamp(120))));
+    assert_eq!((profile.completeness().ledger.taken, profile.completeness().ledger.lost_total()), (7, 2));
+    assert_eq!(Profile::new("cpu").symbolize(&query_fixture::Names).window().duration(), 0);
 }

@@ -1,5 +1,7 @@
 //! What profiles are written as, read back by other programs' readers.
 
+#![allow(clippy::unwrap_used)] // What is called by tests may fail as they do; the lint exempts the tests themselves only.
+
 mod query_fixture;
 
 use std::collections::BTreeMap;

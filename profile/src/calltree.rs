@@ -19,8 +19,9 @@ const ROOT: u32 = 0;
 
 /// Builds a [`CallTree`] from stacks, root first.
 ///
-/// Stacks are kept as they are added and merged at the end, where sorting brings equal prefixes together: on 50,000 stacks
-/// (920,000 nodes, 54 ms) that took 0.3 of the time of looking every frame up below its caller, which misses the CPU's cache nearly every time.
+/// Stacks are kept as they are added and merged at the end, where sorting brings equal prefixes together. On 50,000 stacks of
+/// 30 frames (920,000 nodes) that took 54 ms; looking every frame up below its caller in a hash map took 193 ms, since nearly
+/// every look-up misses the CPU's cache.
 #[derive(Debug, Default)]
 pub struct CallTreeBuilder {
     keys: Table<FrameKey>,

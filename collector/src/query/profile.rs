@@ -1,6 +1,8 @@
 //! A profile before and after its locations have names.
 
-use flamekeeper_profile::{CallTree, CallTreeBuilder, Completeness, FrameId, LocationId, Merged, StackEnd, StackId, Tables, Value, Window};
+use flamekeeper_profile::{
+    Batch, CallTree, CallTreeBuilder, Completeness, FrameId, LocationId, Merged, StackEnd, StackId, Tables, Timestamp, Value, Window,
+};
 use flamekeeper_symbolizer::Symbolize;
 
 use super::names::Names;
@@ -22,6 +24,29 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// Nothing yet, of a type: what `flamekeeper record` fills from the engine's batches.
+    #[must_use]
+    pub fn new(profile_type: &str) -> Self {
+        Self {
+            merged: Merged::new(),
+            profile_type: profile_type.into(),
+            unit: String::new(),
+            window: Window::new(Timestamp(u64::MAX), Timestamp(0)),
+            completeness: Completeness::default(),
+        }
+    }
+
+    /// Adds the series of this profile's type in a batch, and the batch's ledger; the window grows to hold the batch's.
+    pub fn add(&mut self, batch: &Batch) {
+        let remap = self.merged.tables.absorb(&batch.tables);
+        for series in batch.series.iter().filter(|series| series.sample_type.query_name() == self.profile_type) {
+            series.sample_type.query_unit().clone_into(&mut self.unit);
+            self.merged.add_series(&remap, &series.sample_type, &series.values);
+        }
+        self.completeness.ledger.add(&batch.ledger);
+        self.window = Window::new(self.window.from.min(batch.window.from), self.window.to.max(batch.window.to));
+    }
+
     /// Names all locations.
     #[must_use]
     pub fn symbolize(self, symbols: &dyn Symbolize) -> SymbolizedProfile {

@@ -1,0 +1,214 @@
+//! The API's GET side over a real connection.
+
+#![allow(clippy::unwrap_used)] // What is called by tests may fail as they do; the lint exempts the tests themselves only.
+
+mod query_fixture;
+mod query_server;
+
+use std::time::Duration;
+
+use flamekeeper_collector::http::QueryLimits;
+use flamekeeper_profile::{
+    Batch, FrameKind, Labels, Ledger, LossReason, SampleType, Series, StackEnd, StopReason, Svma, Tables, Timestamp, Window,
+};
+use query_fixture::PERIOD;
+use query_server::{Answer, NOW, Server};
+use serde_json::{Value, json};
+
+/// 10 s at `start` seconds on a host: `api` 1.4 with 3 samples of `main > work` and 1 cut one, `db` with 5 of `query`.
+fn batch(host: &str, start: u64) -> Batch {
+    let mut tables = Tables::new();
+    let [main, work, query] = ["main", "work", "query"].map(|name| tables.intern_named(FrameKind::Native, None, Svma(0), name));
+    let whole = tables.intern_stack(&[work, main], StackEnd::Root);
+    let cut = tables.intern_stack(&[work], StackEnd::Truncated(StopReason::CopyExhausted));
+    let db = tables.intern_stack(&[query], StackEnd::Root);
+    let host_labels = Labels::new().with("host", host).with("agent.version", "0.1.0");
+    let labels = |service: &str, version: &str| Labels::new().with("host", host).with("service", service).with("version", version);
+    let series = |labels, values| Series { labels, sample_type: SampleType::cpu(PERIOD), values };
+    let mut ledger = Ledger::new();
+    ledger.take(11);
+    ledger.lose(LossReason::RingFull, 2);
+    Batch {
+        window: Window::new(Timestamp(start * Timestamp::SECOND), Timestamp((start + 10) * Timestamp::SECOND)),
+        labels: host_labels,
+        tables,
+        series: vec![series(labels("api", "1.4"), vec![(whole, 3), (cut, 1)]), series(labels("db", ""), vec![(db, 5)])],
+        ledger,
+    }
+}
+
+/// Two hosts, three windows, the last of them 10 s before now.
+fn server() -> Server {
+    let server = Server::start(QueryLimits::default());
+    for (host, start) in [("web-1", 1_764_000_900), ("web-1", 1_764_000_910), ("web-2", 1_764_000_980)] {
+        server.store.push(batch(host, start));
+    }
+    server
+}
+
+const API: &str = "query=%7Bservice%3D%22api%22%7D";
+const CLOSED: &str = "from=1764000600&to=1764000800";
+
+fn error(answer: &Answer, status: u16) -> String {
+    assert_eq!(answer.status, status, "{}", answer.text());
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    answer.json()["error"].as_str().unwrap().to_owned()
+}
+
+/// The default question is the CPU of everything in the last 15 minutes; a selector and a window narrow it.
+#[test]
+fn flamegraph_of_a_selection() {
+    let server = server();
+    let all = server.json("/api/v1/flamegraph");
+    assert_eq!((all["total"].as_u64(), all["samples"].as_u64(), all["unit"].as_str()), (Some(27 * PERIOD), Some(27), Some("nanoseconds")));
+    assert_eq!((all["completeness"]["lost"].clone(), all["completeness"]["truncated"].as_u64()), (json!({"ring_full": 6}), Some(3)));
+    let api = server.json(&format!("/api/v1/flamegraph?{API}&min_share=0"));
+    assert_eq!(api["samples"], 12);
+    assert_eq!(api["strings"], json!(["", "main", "work", "[truncated: copy_exhausted]"]));
+    assert_eq!(api["nodes"]["depth"], json!([0, 1, 2, 1, 2]));
+    assert_eq!(api["nodes"]["self"], json!([0, 0, 9 * PERIOD, 0, 3 * PERIOD]));
+    let late = server.json(&format!("/api/v1/flamegraph?{API}&from=1764000980&to=2025-11-24T16:16:40Z"));
+    assert_eq!((late["samples"].as_u64(), late["to"].as_f64()), (Some(4), Some(1_764_001_000.0)));
+    let host = server.json("/api/v1/flamegraph?query=host%3D~%22web-%5B2%5D%22%2Cservice%21%3D%22api%22");
+    assert_eq!(host["samples"], 5);
+    let zoomed = server.json(&format!("/api/v1/flamegraph?{API}&path=main%1Fwork"));
+    assert_eq!((zoomed["samples"].as_u64(), zoomed["completeness"]["truncated"].as_u64()), (Some(9), Some(0)));
+    let nothing = server.json("/api/v1/flamegraph?type=heap");
+    assert_eq!((nothing["total"].as_u64(), nothing["nodes"]["depth"].clone()), (Some(0), json!([0])));
+}
+
+/// Each format comes with its content type.
+#[test]
+fn formats() {
+    let server = server();
+    let folded = server.ask(&format!("/api/v1/flamegraph?{API}&format=folded"), "");
+    assert_eq!(folded.header("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(folded.text(), format!("main;work {}\n[truncated: copy_exhausted];work {}\n", 9 * PERIOD, 3 * PERIOD));
+    let svg = server.ask(&format!("/api/v1/flamegraph?{API}&format=svg"), "");
+    assert_eq!(svg.header("content-type"), Some("image/svg+xml"));
+    assert!(svg.text().contains("cpu of {service=&quot;api&quot;}"), "{}", svg.text());
+    let pprof = server.ask("/api/v1/flamegraph?format=pprof", "");
+    assert_eq!(pprof.header("content-disposition"), Some("attachment; filename=\"profile.pb.gz\""));
+    assert_eq!(&pprof.body[..2], [0x1f, 0x8b]);
+}
+
+/// Functions by self.
+#[test]
+fn top() {
+    let server = server();
+    let top = server.json("/api/v1/top?limit=1");
+    assert_eq!((top["total"].as_u64(), top["functions_total"].as_u64()), (Some(27 * PERIOD), Some(3)));
+    assert_eq!((top["functions"][0]["name"].as_str(), top["functions"][0]["self"].as_u64()), (Some("query"), Some(15 * PERIOD)));
+    assert_eq!(server.json("/api/v1/top?limit=0")["functions"].as_array().unwrap().len(), 3);
+}
+
+/// Values stand in their steps, and what is not shown is in the rest.
+#[test]
+fn timeseries() {
+    let server = server();
+    let series = server.json("/api/v1/timeseries?from=1764000900&to=1764001000&limit=1");
+    assert_eq!((series["step"].as_f64(), series["points"].as_u64()), (Some(10.0), Some(10)));
+    let at = |per_window: u64| json!([per_window, per_window, 0, 0, 0, 0, 0, 0, per_window, 0]);
+    assert_eq!(series["series"], json!([{"label": "db", "values": at(5 * PERIOD)}]));
+    assert_eq!(series["rest"], at(4 * PERIOD));
+    assert_eq!((series["completeness"]["samples"].as_u64(), series["completeness"].get("unnamed")), (Some(27), None));
+    let hosts = server.json("/api/v1/timeseries?from=1764000900&to=1764001000&by=host&step=50");
+    assert_eq!(hosts["series"][0], json!({"label": "web-1", "values": [18 * PERIOD, 0]}));
+}
+
+/// Services, hosts, labels, values, types.
+#[test]
+fn catalog() {
+    let server = server();
+    let services = server.json("/api/v1/services");
+    let expected = json!([
+        {"service": "db", "versions": [], "hosts": 2, "value": 15 * PERIOD, "unit": "nanoseconds", "samples": 15},
+        {"service": "api", "versions": ["1.4"], "hosts": 2, "value": 12 * PERIOD, "unit": "nanoseconds", "samples": 12},
+    ]);
+    assert_eq!(services["services"], expected);
+    let host = &server.json("/api/v1/hosts?from=-1h")["hosts"][0];
+    let expected = json!({"host": "web-1", "agent_version": "0.1.0", "last_seen": 1_764_000_920.0, "samples": 18, "lost": {"ring_full": 4}, "truncated": 2});
+    assert_eq!(*host, expected);
+    assert_eq!(server.json("/api/v1/labels"), json!({"labels": ["host", "service", "version"]}));
+    assert_eq!(server.json("/api/v1/labels/service/values"), json!({"values": ["api", "db"]}));
+    assert_eq!(server.json(&format!("/api/v1/labels/service/values?{API}")), json!({"values": ["api"]}));
+    assert_eq!(server.json("/api/v1/labels/nothing/values"), json!({"values": []}));
+    assert_eq!(server.json("/api/v1/types"), json!({"types": [{"type": "cpu", "unit": "nanoseconds"}]}));
+}
+
+/// A wrong question says what is wrong with it.
+#[test]
+fn wrong_questions() {
+    let server = server();
+    for (path, status, words) in [
+        (
+            "/api/v1/flamegraph?form=svg",
+            400,
+            "there is no parameter \"form\" here; there are type, from, to, query, min_share, format, path",
+        ),
+        ("/api/v1/flamegraph?format=png", 400, "it must be json, svg, folded or pprof"),
+        ("/api/v1/flamegraph?format=folded&min_share=0.1", 400, "leave min_share out"),
+        ("/api/v1/flamegraph?min_share=2", 400, "it must be a share from 0 to 1"),
+        ("/api/v1/flamegraph?min_share=NaN", 400, "it must be a share from 0 to 1"),
+        ("/api/v1/flamegraph?query=%7Bservice", 400, "at character 9 where one of = != =~ !~ was expected"),
+        ("/api/v1/flamegraph?from=yesterday", 400, "\"yesterday\" is not a time"),
+        ("/api/v1/flamegraph?from=now&to=-1h", 400, "from must be earlier than to"),
+        ("/api/v1/flamegraph?from=-1h&from=-2h", 400, "given twice"),
+        ("/api/v1/flamegraph?type=broken", 413, "narrow the window or the selector"),
+        ("/api/v1/top?limit=-1", 400, "it must be a whole number of functions"),
+        ("/api/v1/timeseries?step=0", 400, "greater than 0"),
+        ("/api/v1/timeseries?from=-7d&step=1", 400, "use a longer step"),
+        ("/api/v1/services?query=%7B%7D", 400, "there is no parameter \"query\" here; there are from, to"),
+    ] {
+        let message = error(&server.ask(path, ""), status);
+        assert!(message.contains(words), "{path}: {message}");
+    }
+    assert_eq!(server.ask("/api/v1/flamegraph?query=%FF%00", "").status, 400);
+}
+
+/// Who accepts gzip gets it, and it is the same answer.
+#[test]
+fn compression() {
+    let server = server();
+    let plain = server.ask("/api/v1/timeseries?from=-40h&to=1764001000", "");
+    assert_eq!(plain.header("content-encoding"), None);
+    let zipped = server.ask("/api/v1/timeseries?from=-40h&to=1764001000", "Accept-Encoding: gzip, br\r\n");
+    assert_eq!((zipped.header("content-encoding"), zipped.header("vary")), (Some("gzip"), Some("accept-encoding")));
+    assert!(zipped.body.len() < plain.body.len() / 4);
+    assert_eq!(flamekeeper_wire::gzip::decompress(&zipped.body, 1 << 20).unwrap(), plain.body);
+}
+
+/// A closed window is not sent twice, until its content changes.
+#[test]
+fn closed_windows_are_cached() {
+    let server = server();
+    let path = format!("/api/v1/flamegraph?{CLOSED}");
+    let first = server.ask(&path, "");
+    let tag = first.header("etag").unwrap().to_owned();
+    assert_eq!(first.header("cache-control"), Some("private, max-age=30"));
+    let known = format!("If-None-Match: {}\r\n", tag.replace("w/", "W/"));
+    let again = server.ask(&path, &known);
+    assert_eq!((again.status, again.body.len()), (304, 0));
+    server.store.push(batch("late", 1_764_000_700));
+    assert_eq!(server.ask(&path, &known).status, 200);
+    let open = server.ask("/api/v1/flamegraph", "");
+    assert_eq!((open.header("etag"), open.header("cache-control")), (None, Some("no-store")));
+}
+
+/// More questions than can be worked on wait, and are sent away when that takes too long; then it goes on.
+#[test]
+fn questions_are_limited() {
+    let server = Server::start(QueryLimits { concurrent: 1, patience: Duration::from_millis(100) });
+    server.store.push(batch("a", NOW.0 / Timestamp::SECOND - 60));
+    std::thread::scope(|scope| {
+        let held = server.store.hold.lock().unwrap();
+        let first = scope.spawn(|| server.ask("/api/v1/flamegraph", ""));
+        // The first may be on its way still: ask until the one place is taken.
+        let busy = std::iter::repeat_with(|| server.ask("/api/v1/types", "")).find(|answer| answer.status != 200).unwrap();
+        assert!(error(&busy, 503).contains("busy"), "{busy:?}");
+        assert_eq!(busy.header("retry-after"), Some("1"));
+        drop(held);
+        assert_eq!(first.join().unwrap().status, 200);
+    });
+    assert_eq!(server.json("/api/v1/types")["types"][0]["type"], Value::from("cpu"));
+}
