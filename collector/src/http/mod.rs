@@ -1,6 +1,6 @@
 //! The GET side of the HTTP API (`docs/http-api.md`).
 //!
-//! An endpoint is a plain function from parameters to an answer, in a module of its own; [`serve`](work) runs it off the
+//! An endpoint is a plain function from parameters to an answer, in a module of its own; `work` runs it off the
 //! async threads. What can be said of a window (merge, name, render) is [`crate::query`]'s and [`crate::render`]'s.
 
 mod answer;
