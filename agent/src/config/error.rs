@@ -48,12 +48,12 @@ impl fmt::Display for Source<'_> {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file could not be read.
-    #[error("the configuration file {} could not be read: {source}", path.display())]
+    #[error("the configuration file {} could not be read: {error}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        error: io::Error,
     },
     /// The file is no TOML.
     #[error("{}:{place}: this is not valid TOML: {message}", path.display())]

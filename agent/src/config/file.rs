@@ -16,7 +16,7 @@ use super::value::Label;
 const MAX_BYTES: u64 = 1 << 20;
 
 pub(super) fn read(path: &Path) -> Result<RawConfig, ConfigError> {
-    let unreadable = |source| ConfigError::Read { path: path.into(), source };
+    let unreadable = |error| ConfigError::Read { path: path.into(), error };
     let mut text = String::new();
     std::fs::File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text)).map_err(unreadable)?;
     parse(path, &text)

@@ -26,13 +26,13 @@ pub(super) struct Directory {
 
 impl Directory {
     pub(super) fn open(path: &Path) -> Result<Self, OpenSpoolError> {
-        let unusable = |source| OpenSpoolError::Directory { dir: path.into(), source };
+        let unusable = |error| OpenSpoolError::Directory { dir: path.into(), error };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
         let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path.join("lock")).map_err(unusable)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(OpenSpoolError::InUse { dir: path.into() }),
-            Err(TryLockError::Error(source)) => return Err(unusable(source)),
+            Err(TryLockError::Error(error)) => return Err(unusable(error)),
         }
         Ok(Self {
             path: path.into(),

@@ -54,12 +54,12 @@ pub enum OpenSpoolError {
         dir: PathBuf,
     },
     /// The directory cannot be used.
-    #[error("the spool {} cannot be used: {source}; check that the directory can be written by this user", dir.display())]
+    #[error("the spool {} cannot be used: {error}; check that the directory can be written by this user", dir.display())]
     Directory {
         /// The directory.
         dir: PathBuf,
         /// Why.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -130,7 +130,7 @@ impl Spool {
     /// # Errors
     /// [`OpenSpoolError`]: in use, or the directory cannot be used.
     pub fn open(dir: &Path, cap: u64, machine: &str) -> Result<Self, OpenSpoolError> {
-        Self::open_in(Directory::open(dir)?, cap, machine).map_err(|source| OpenSpoolError::Directory { dir: dir.into(), source })
+        Self::open_in(Directory::open(dir)?, cap, machine).map_err(|error| OpenSpoolError::Directory { dir: dir.into(), error })
     }
 
     fn open_in(directory: Directory, cap: u64, machine: &str) -> io::Result<Self> {
