@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     match dispatch(arguments.command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("flamekeeper: {error:#}");
+            eprintln!("flamekeeper: {}", chain(&error));
             ExitCode::FAILURE
         }
     }
@@ -49,4 +49,23 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Completions(arguments) => completions::run(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The error and its causes in one line; a cause that the message before it ends with is not told again.
+fn chain(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        told if told.ends_with(&cause) => text,
+        _ => format!("{text}: {cause}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    /// Each cause is told once.
+    #[test]
+    fn causes_are_told_once() {
+        let error = anyhow::anyhow!("no such file").context("cannot read x: no such file").context("cannot start");
+        assert_eq!(super::chain(&error), "cannot start: cannot read x: no such file");
+    }
 }

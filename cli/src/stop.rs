@@ -29,3 +29,11 @@ pub(crate) fn on_signals(flag: &StopFlag) -> Result<()> {
     std::thread::Builder::new().name("signals".into()).spawn(wait).context("cannot start a thread")?;
     Ok(())
 }
+
+/// Is ready once the flag is raised. The flag is looked at ten times a second: a descriptor in tokio's reactor would be
+/// quicker by what nobody notices.
+pub(crate) async fn raised(flag: StopFlag) {
+    while !flag.is_raised() {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}

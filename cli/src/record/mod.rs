@@ -14,7 +14,6 @@ use flamekeeper_collector::render;
 
 use crate::format::Format;
 use crate::output;
-use capture::Captured;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,17 +53,17 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let format = Format::choose(arguments.format, &arguments.output)?;
     crate::logging::start("warn");
-    let captured = capture::capture(arguments)?;
-    let code = captured.exit_code();
+    let (captured, mut program) = capture::capture(arguments)?;
     let title = arguments.title();
     let (profile, notes) = symbols::name(captured);
     let content = render(&profile, format, &title)?;
     output::write(&arguments.output, &content)?;
     eprintln!("{}", summary(&profile, arguments, &notes));
-    Ok(code)
+    program.exit_code()
 }
 
 impl Arguments {
+    /// What is recorded, for people.
     fn title(&self) -> String {
         match self.pid {
             Some(pid) => format!("process {pid}"),

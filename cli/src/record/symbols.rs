@@ -1,7 +1,7 @@
 //! Names what was recorded, from the object files of this host.
 
-use flamekeeper_collector::query::{Profile, Symbolize, Symbolized, SymbolizedProfile};
-use flamekeeper_profile::{BuildId, Completeness, Svma};
+use flamekeeper_collector::query::{Profile, SymbolizedProfile};
+use flamekeeper_profile::Completeness;
 use flamekeeper_symbolizer::LocalSymbols;
 
 use super::capture::Captured;

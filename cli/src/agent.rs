@@ -1,0 +1,40 @@
+//! `flamekeeper agent`.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use flamekeeper_agent::config::Args;
+use flamekeeper_agent::progress::Progress;
+use flamekeeper_agent::service;
+use flamekeeper_agent::stop::StopFlag;
+
+use crate::{logging, output, stop};
+
+const EXAMPLES: &str = "\
+Examples:
+  flamekeeper agent --collector http://profiles.example:4040
+  flamekeeper agent --config /etc/flamekeeper/agent.toml
+  flamekeeper agent --frequency-hz 99 --label env=staging --label region=eu
+  flamekeeper agent --print-config
+
+Sampling needs root, or the capabilities PERFMON, SYS_PTRACE, DAC_READ_SEARCH, SYSLOG and CHECKPOINT_RESTORE, and the
+sysctl kernel.perf_event_paranoid at 2 or less. FLAMEKEEPER_LOG sets what is logged (info by default).";
+
+/// Arguments of `flamekeeper agent`: those of the slim `flamekeeper-agent`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    agent: Args,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let config = arguments.agent.load()?;
+    if arguments.agent.print_config {
+        return output::print(config.to_string().as_bytes());
+    }
+    logging::start("info");
+    let flag = StopFlag::new().context("the stop flag could not be made")?;
+    stop::on_signals(&flag)?;
+    service::run(config, flag, Arc::<Progress>::default())
+}
