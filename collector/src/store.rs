@@ -4,12 +4,17 @@
 //! fleets that one machine cannot hold, ClickHouse. So the trait asks whole questions (a merge, a time series) that an
 //! engine can answer near its data, and never hands out rows.
 
+mod embedded;
+
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use flamekeeper_profile::{Batch, Completeness, Labels, Ledger, Merged, SampleType, Window};
 use flamekeeper_wire::BatchId;
 
 use crate::selector::Selector;
+
+pub use embedded::{EmbeddedStore, Retained, Retention, StoreLimits};
 
 /// Which samples a question is about.
 #[derive(Clone, Debug)]
@@ -90,6 +95,8 @@ pub struct StoreStatus {
     pub samples_stored: u64,
     /// Bytes on disk.
     pub bytes: u64,
+    /// Whether batches can be stored.
+    pub writable: bool,
 }
 
 /// What could not be done with the store.
@@ -108,6 +115,33 @@ pub enum StoreError {
     Corrupt {
         /// Which entry.
         what: String,
+    },
+    /// Another process has the store open.
+    #[error("the store in {} is open in another process; stop that one, or name another directory", folder.display())]
+    Locked {
+        /// Its directory.
+        folder: PathBuf,
+    },
+    /// The layout on disk is another version's.
+    #[error(
+        "the store has layout version {found}, this program reads version {expected}; use the program that wrote it, or another directory"
+    )]
+    Version {
+        /// On disk.
+        found: u32,
+        /// What this program reads.
+        expected: u32,
+    },
+    /// A write failed before, and what is on disk is not known until the store is opened again.
+    #[error("the store takes no more batches since the disk refused one; look at the disk, then restart the collector")]
+    Closed,
+    /// A time series would have too many points.
+    #[error("the time series would have {points} points, the limit is {limit}; choose a longer step or a shorter window")]
+    TooManyPoints {
+        /// Points asked for.
+        points: usize,
+        /// The limit.
+        limit: usize,
     },
     /// A question would take more memory than the limit.
     #[error("the answer would merge more than {limit} distinct stacks; narrow the window or the selector")]
