@@ -7,7 +7,7 @@ use std::time::Duration;
 use flamekeeper_agent::engine::{Engine, EngineConfig, Target};
 use flamekeeper_agent::identity::{Identity, IdentityConfig};
 use flamekeeper_agent::stop::StopFlag;
-use flamekeeper_profile::{Batch, Series, StackId, label};
+use flamekeeper_profile::{Batch, Series, StackEnd, StackId, label};
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -59,24 +59,33 @@ fn summary(out: &mut impl std::io::Write, batch: &Batch) -> std::io::Result<()> 
             labels.get(label::PID),
             labels.get(label::EXE)
         )?;
+        let truncated =
+            series.values.iter().filter(|(stack, _)| batch.tables.stack(*stack).is_some_and(|stack| stack.end != StackEnd::Root));
+        if let Some((stack, count)) = truncated.max_by_key(|(_, count)| count) {
+            let (end, depth) = batch.tables.stack(*stack).map_or(("?", 0), |stack| (stack.end.as_str(), stack.locations.len()));
+            writeln!(out, "         {end} at depth {depth}, {count}: {}", stack_text(batch, *stack, true))?;
+        }
         let heaviest = series.values.iter().max_by_key(|(_, count)| count);
         if let Some((stack, count)) = heaviest {
-            writeln!(out, "         {count}: {}", stack_text(batch, *stack))?;
+            writeln!(out, "         {count}: {}", stack_text(batch, *stack, false))?;
         }
     }
     Ok(())
 }
 
-fn stack_text(batch: &Batch, stack: StackId) -> String {
+/// Fourteen frames of a stack, leaf first: the leaf side or the root side.
+fn stack_text(batch: &Batch, stack: StackId, root_side: bool) -> String {
+    const SHOWN: usize = 14;
     let Some(stack) = batch.tables.stack(stack) else { return String::new() };
-    let frames = stack.locations.iter().filter_map(|location| batch.tables.location(*location)).map(|location| {
+    let skipped = if root_side { stack.locations.len().saturating_sub(SHOWN) } else { 0 };
+    let frames = stack.locations.iter().skip(skipped).filter_map(|location| batch.tables.location(*location)).map(|location| {
         let module = location.object.and_then(|object| batch.tables.object(object)).map_or("?", |object| batch.tables.string(object.path));
         match location.lines.first() {
             Some(line) => batch.tables.string(line.function).to_owned(),
             None => format!("{}+{}", module.rsplit('/').next().unwrap_or_default(), location.address),
         }
     });
-    frames.take(14).collect::<Vec<_>>().join(" < ")
+    frames.take(SHOWN).collect::<Vec<_>>().join(" < ")
 }
 
 fn cpu_time() -> Duration {

@@ -218,7 +218,7 @@ fn check(config: &EngineConfig) -> Result<(), OpenError> {
     if !(1..=999).contains(&config.frequency) {
         return wrong("the sampling frequency", "1 to 999 a second", u64::from(config.frequency));
     }
-    if config.stack_bytes > MAX_STACK_BYTES || config.stack_bytes % 8 != 0 || config.stack_bytes == 0 {
+    if config.stack_bytes > MAX_STACK_BYTES || !config.stack_bytes.is_multiple_of(8) || config.stack_bytes == 0 {
         return wrong("the copy of the stack", "a multiple of 8 up to 65528 bytes", u64::from(config.stack_bytes));
     }
     if config.window < Duration::from_millis(100) || config.window > Duration::from_secs(3600) {

@@ -225,3 +225,6 @@ fn exe_build_id(process: &mut Process, unwinder: &mut Unwinder) -> Option<BuildI
         Resolved::Unknown | Resolved::Unreadable => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,6 +45,14 @@ pub(crate) struct File {
     pub(crate) path: Box<str>,
 }
 
+impl File {
+    /// Whether it is memory rather than a file on disk: what a runtime that maps its generated code twice (the JVM, .NET)
+    /// fills. It may as well hold a program that was started from memory, so it is looked at as an object first.
+    pub(crate) fn may_be_generated(&self) -> bool {
+        ["/memfd:", "/dev/zero", "/SYSV", "/dev/shm/"].iter().any(|prefix| self.path.starts_with(prefix))
+    }
+}
+
 static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1);
 
 /// Hashes and compares by key and path.

@@ -129,6 +129,7 @@ impl Unwinder {
         }
         self.resolve(pid, mapping);
         match (mapping.resolved, &mapping.backing) {
+            (Resolved::Unreadable, Backing::File(file)) if file.may_be_generated() => FrameCode::Generated,
             (Resolved::Object { object, bias }, _) => FrameCode::Object(object, Svma(address.0.wrapping_sub(bias))),
             (_, Backing::File(_)) => FrameCode::File(FileOffset((address.0 - mapping.start.0).wrapping_add(mapping.offset.0))),
             _ => FrameCode::Generated,
@@ -174,6 +175,10 @@ impl Unwinder {
     }
 
     fn reason(&self, error: Error, code: FrameCode, stack: &StackCopy<'_>, sample: &Sample<'_>) -> StopReason {
+        if sample.stack.is_empty() {
+            // Not even one word: the process is letting go of its memory (execve, exit).
+            return StopReason::NoUserStack;
+        }
         if let Error::CouldNotReadStack(at) = error
             && stack.is_beyond(at)
             && sample.stack.len() == sample.stack_asked
