@@ -52,6 +52,7 @@ pub fn run(config: Config, stop: StopFlag, progress: Arc<Progress>) -> Result<()
     );
     notify::send("READY=1");
     let sampled = engine.run(&stop, &mut |batch| parts.hand_over(batch, &stop, &spool));
+    tracing::info!(samples = stats.samples.get(), lost = stats.lost.get(), windows = stats.windows.get(), "sampling has ended");
     notify::send("STOPPING=1");
     stop.raise();
     drop(engine);

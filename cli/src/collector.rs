@@ -3,8 +3,9 @@
 use anyhow::{Context as _, Result};
 use flamekeeper_agent::stop::StopFlag;
 use flamekeeper_collector::config::Args;
+use flamekeeper_collector::Server;
 
-use crate::{logging, stop};
+use crate::{logging, output, stop};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,8 +26,13 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let config = arguments.collector.load()?;
+    if arguments.collector.print_config {
+        return output::print(config.to_string().as_bytes());
+    }
     logging::start("info");
     let flag = StopFlag::new().context("the stop flag could not be made")?;
     stop::on_signals(&flag)?;
-    flamekeeper_collector::run(config, stop::raised(flag))
+    let server = Server::bind(config)?;
+    eprintln!("flamekeeper: the page is at http://{}", server.address());
+    server.run(stop::raised(flag))
 }

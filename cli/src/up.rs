@@ -11,6 +11,7 @@ use flamekeeper_agent::config::value::Frequency;
 use flamekeeper_agent::progress::Progress;
 use flamekeeper_agent::service;
 use flamekeeper_agent::stop::StopFlag;
+use flamekeeper_collector::Server;
 
 use crate::line::{ProgressLine, Rate};
 use crate::{logging, stop};
@@ -44,12 +45,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let data_dir = arguments.data_dir.clone().map_or_else(default_data_dir, Ok)?;
     let (stop, collector_stop) = (StopFlag::new().context("cannot start")?, StopFlag::new().context("cannot start")?);
     stop::on_signals(&stop)?;
-    let server = Server::bind(arguments, &data_dir)?;
+    let server = Server::bind(collector_config(arguments, &data_dir))?;
     let (address, progress) = (server.address(), Arc::<Progress>::default());
     let config = agent_config(arguments, address, &data_dir)?;
     eprintln!("flamekeeper: data in {}", data_dir.display());
     std::thread::scope(|scope| {
-        let until = collector_stop.clone();
+        let until = stop::raised(collector_stop.clone());
         let collector = spawn(scope, "collector", || server.run(until))?;
         let (agent_flag, agent_progress) = (stop.clone(), Arc::clone(&progress));
         // The names of the agent's threads begin with fk-: see `AgentCpu`.
@@ -79,6 +80,13 @@ fn default_data_dir() -> Result<PathBuf> {
 fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt as _;
     std::fs::metadata("/proc/self").is_ok_and(|entry| entry.uid() == 0)
+}
+
+fn collector_config(arguments: &Arguments, data_dir: &Path) -> flamekeeper_collector::config::Config {
+    let mut config = flamekeeper_collector::config::Config::default();
+    config.listen = arguments.listen;
+    config.data_dir = data_dir.join("collector");
+    config
 }
 
 fn agent_config(arguments: &Arguments, address: SocketAddr, data_dir: &Path) -> Result<flamekeeper_agent::config::Config> {

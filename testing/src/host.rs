@@ -54,8 +54,14 @@ impl Host {
     /// The command that starts an agent for this collector, in the test's directory.
     #[must_use]
     pub fn agent_command(&self) -> Command {
+        self.agent_command_for(self.address)
+    }
+
+    /// The same, for another collector.
+    #[must_use]
+    pub fn agent_command_for(&self, collector: SocketAddr) -> Command {
         let mut command = Command::new(programs::binary("flamekeeper-agent"));
-        command.args(["--collector", &format!("http://{}", self.address)]);
+        command.args(["--collector", &format!("http://{collector}")]);
         command.arg("--state-dir").arg(self.scratch.join("agent"));
         command
     }

@@ -27,6 +27,21 @@ pub fn assert_share(what: &str, (measured, total): (u64, u64), truth: f64, sampl
     eprintln!("{what}: measured {share:.4}, truth {truth:.4} ± {allowed:.4} ({samples} samples)");
 }
 
+/// Asserts that the measured CPU time is what the workload spent: off by four standard deviations of a count of that many
+/// samples at most, and one per cent, by which the machine's clocks may disagree.
+///
+/// # Panics
+/// When it is not, with all numbers.
+#[track_caller]
+pub fn assert_time(what: &str, measured_ns: u64, spent_ns: u64, frequency: u32) {
+    #[allow(clippy::cast_precision_loss)]
+    let (measured, spent) = (measured_ns as f64 / 1e9, spent_ns as f64 / 1e9);
+    let samples = (spent * f64::from(frequency)).max(1.0);
+    let allowed = spent * (SIGMAS / samples.sqrt() + 0.01);
+    assert!((measured - spent).abs() <= allowed, "{what}: measured {measured:.3} s of CPU time, spent {spent:.3} ± {allowed:.3} s");
+    eprintln!("{what}: measured {measured:.3} s of CPU time, spent {spent:.3} ± {allowed:.3} s");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
