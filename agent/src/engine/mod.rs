@@ -1,7 +1,7 @@
 //! The engine: samples, unwinds and folds, and hands over a [`Batch`] at each window's edge.
 //!
 //! One thread does it all. It sleeps until a ring is filled to its watermark or a tenth of a second has passed, takes the
-//! records of all rings in order of time ([`crate::order`]), and unwinds each sample where it lies in the ring, without
+//! records of all rings in order of time (module `order`), and unwinds each sample where it lies in the ring, without
 //! copying it.
 
 mod command;

@@ -8,6 +8,7 @@ pub(crate) mod arch;
 pub(crate) mod locate;
 pub(crate) mod pool;
 pub(crate) mod sections;
+pub(crate) mod vdso;
 
 use flamekeeper_profile::{Avma, FileOffset, StackEnd, StopReason, Svma};
 use framehop::{Error, FrameAddress, Unwinder as _};

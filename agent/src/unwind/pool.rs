@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
 use flamekeeper_object::{ObjectFile, Segment, bias};
-use flamekeeper_profile::{BuildId, FileOffset, ObjectId};
+use flamekeeper_profile::{BuildId, ObjectId};
 
 use crate::engine::{EngineStats, ObjectSeen};
 use crate::process::maps::{Backing, Mapping};
 use crate::unwind::arch::Unwinder;
 use crate::unwind::sections::{self, Bytes, UnwindInfo};
-use crate::unwind::{Resolved, locate};
+use crate::unwind::{Resolved, locate, vdso};
 
 /// Objects that are kept loaded. A busy host samples a few hundred.
 const MAX_OBJECTS: usize = 2048;
@@ -208,8 +208,10 @@ impl ObjectPool {
         if let Some(object) = self.vdso.filter(|object| self.touch(*object)) {
             return Some(object);
         }
-        let object = ObjectFile::from_bytes(own_vdso()?).ok()?;
-        let object = self.insert(object.identity().clone(), "[vdso]", &object);
+        let file = vdso::file()?;
+        let object = ObjectFile::from_file(&file).ok()?;
+        self.announce(object.identity(), vdso::NAME, file);
+        let object = self.insert(object.identity().clone(), vdso::NAME, &object);
         self.vdso = Some(object);
         Some(object)
     }
@@ -263,17 +265,4 @@ impl ObjectPool {
     fn loaded_mut(&mut self, object: ObjectRef) -> Option<&mut Loaded> {
         self.slots.get_mut(object.slot())?.as_mut().filter(|loaded| loaded.serial == object.serial)
     }
-}
-
-/// The kernel's code for user space, as this very process has it: the same bytes in all.
-fn own_vdso() -> Option<Vec<u8>> {
-    use std::os::unix::fs::FileExt;
-
-    let mut files = crate::process::file::Files::default();
-    let scanned = crate::process::scan::read(std::process::id(), &mut files)?;
-    let vdso = scanned.maps.iter().find(|mapping| matches!(mapping.backing, Backing::Vdso))?;
-    let mut bytes = vec![0; usize::try_from(vdso.end.0 - vdso.start.0).ok()?];
-    std::fs::File::open("/proc/self/mem").ok()?.read_exact_at(&mut bytes, vdso.start.0).ok()?;
-    debug_assert_eq!(vdso.offset, FileOffset(0));
-    Some(bytes)
 }
