@@ -64,7 +64,12 @@ impl Running {
     /// Starts it.
     pub(crate) fn start(command: &mut Command) -> Self {
         let program = command.get_program().to_string_lossy().into_owned();
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("{program} is needed: {error}"));
+        // node leaves a log in the directory that it runs in.
+        let mut child = command
+            .current_dir(env!("CARGO_TARGET_TMPDIR"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program} is needed: {error}"));
         let output = BufReader::new(child.stdout.take().unwrap());
         Self { child, output }
     }
@@ -86,5 +91,6 @@ impl Drop for Running {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
+        drop(std::fs::remove_file(format!("/tmp/perf-{}.map", self.child.id())));
     }
 }
