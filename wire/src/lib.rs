@@ -5,6 +5,7 @@ pub mod gzip;
 mod limits;
 pub mod otlp;
 pub mod symbols;
+pub mod units;
 
 pub use batch_id::{AgentId, BatchId, ParseBatchIdError};
 pub use limits::Limits;

@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use flamekeeper_wire::units::{parse_bytes, parse_duration, show_bytes};
 use serde::Deserialize;
 
 /// A text or number that breaks the rule of its value; says what was expected.
@@ -19,49 +20,6 @@ pub struct ValueError {
 fn wrong<T>(expected: &'static str, found: impl fmt::Display) -> Result<T, ValueError> {
     // What was found may be a whole file by mistake: the error shows its start.
     Err(ValueError { expected, found: found.to_string().chars().take(80).collect() })
-}
-
-/// Splits `10MiB` into a number and its unit. Only whole numbers: a fraction of a byte means nothing.
-fn number_and_unit(text: &str) -> Option<(u64, &str)> {
-    let text = text.trim();
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    Some((number.parse().ok()?, unit.trim()))
-}
-
-fn parse_bytes(text: &str) -> Option<u64> {
-    let (number, unit) = number_and_unit(text)?;
-    let factor: u64 = match unit {
-        "B" => 1,
-        "kB" | "KB" => 1000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        "TiB" => 1 << 40,
-        _ => return None,
-    };
-    number.checked_mul(factor)
-}
-
-fn show_bytes(bytes: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let units = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    match units.into_iter().find(|(size, _)| bytes >= *size && bytes.is_multiple_of(*size)) {
-        Some((size, unit)) => write!(f, "{}{unit}", bytes / size),
-        None => write!(f, "{bytes}B"),
-    }
-}
-
-fn parse_duration(text: &str) -> Option<Duration> {
-    let (number, unit) = number_and_unit(text)?;
-    match unit {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" | "min" => Some(Duration::from_secs(number.checked_mul(60)?)),
-        "h" => Some(Duration::from_secs(number.checked_mul(3600)?)),
-        _ => None,
-    }
 }
 
 /// Reads from TOML through the text form.
