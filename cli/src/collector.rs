@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, Result};
 use flamekeeper_agent::stop::StopFlag;
-use flamekeeper_collector::config::Args;
 use flamekeeper_collector::Server;
+use flamekeeper_collector::config::Args;
 
 use crate::{logging, output, stop};
 

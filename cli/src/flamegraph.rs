@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let format = Format::choose(arguments.format, &arguments.output)?;
     let content = arguments.selection.ask("/api/v1/flamegraph", &[("format", format.name())])?;
     output::write(&arguments.output, &content)?;
-    if arguments.output != PathBuf::from("-") {
+    if arguments.output.as_os_str() != "-" {
         eprintln!("wrote {}", arguments.output.display());
     }
     Ok(())

@@ -83,10 +83,8 @@ fn is_root() -> bool {
 }
 
 fn collector_config(arguments: &Arguments, data_dir: &Path) -> flamekeeper_collector::config::Config {
-    let mut config = flamekeeper_collector::config::Config::default();
-    config.listen = arguments.listen;
-    config.data_dir = data_dir.join("collector");
-    config
+    let data_dir = data_dir.join("collector");
+    flamekeeper_collector::config::Config { listen: arguments.listen, data_dir, ..flamekeeper_collector::config::Config::default() }
 }
 
 fn agent_config(arguments: &Arguments, address: SocketAddr, data_dir: &Path) -> Result<flamekeeper_agent::config::Config> {

@@ -86,5 +86,8 @@ fn summary(profile: &SymbolizedProfile, arguments: &Arguments, notes: &str) -> S
     let (samples, lost) = (completeness.samples, completeness.ledger.lost_total());
     let (truncated, unnamed) = (completeness.truncated_total(), completeness.unnamed);
     let output = arguments.output.display();
-    format!("{samples} samples at {} Hz, {lost} lost, {truncated} truncated, {unnamed} without a name at the leaf{notes}: {output}", arguments.frequency)
+    format!(
+        "{samples} samples at {} Hz, {lost} lost, {truncated} truncated, {unnamed} without a name at the leaf{notes}: {output}",
+        arguments.frequency
+    )
 }
