@@ -135,8 +135,20 @@ pub enum StoreError {
     /// A write failed before, and what is on disk is not known until the store is opened again.
     #[error("the store takes no more batches since the disk refused one; look at the disk, then restart the collector")]
     Closed,
+    /// A content is longer than a key of the engine can be. Sending the batch again changes nothing.
+    #[error("a {what} takes {bytes} bytes, the store holds at most {limit}; the batch cannot be stored")]
+    TooLong {
+        /// What is too long.
+        what: &'static str,
+        /// Its bytes as a key.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// A time series would have too many points.
-    #[error("the time series would have {points} points, the limit is {limit}; choose a longer step or a shorter window")]
+    #[error(
+        "the time series would have {points} points or more, the limit is {limit}; choose a longer step, a shorter window or a label with fewer values"
+    )]
     TooManyPoints {
         /// Points asked for.
         points: usize,

@@ -40,7 +40,7 @@ mod scan;
 mod totals;
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use flamekeeper_profile::{Batch, Timestamp, Window};
 use flamekeeper_wire::BatchId;
@@ -100,11 +100,16 @@ impl EmbeddedStore {
 impl Store for EmbeddedStore {
     fn append(&self, id: &BatchId, batch: Batch) -> Result<Appended, StoreError> {
         let (appended, ticket) = {
-            let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            // A writer that panicked may hold numbers that no write has brought to the disk.
+            let mut writer = self.writer.lock().map_err(|_| StoreError::Closed)?;
             if self.sync.failed() {
                 return Err(StoreError::Closed);
             }
-            let appended = writer.append(&self.keyspaces, id, &batch)?;
+            let appended = writer.append(&self.keyspaces, id, &batch).inspect_err(|error| {
+                if matches!(error, StoreError::Engine { .. }) {
+                    self.sync.fail();
+                }
+            })?;
             (appended, self.sync.written())
         };
         let persisted = self.sync.wait(ticket, || self.keyspaces.database.persist(fjall::PersistMode::SyncAll));

@@ -95,7 +95,8 @@ impl Writer {
             locations: HashMap::new(),
             stacks: HashMap::new(),
         };
-        for series in &batch.series {
+        // A series without values would be one without samples in every answer.
+        for series in batch.series.iter().filter(|series| !series.values.is_empty()) {
             let (key, value) = numbers.row(batch, series, ordinal)?;
             numbers.write.insert(&keyspaces.rows, key.encode(), value);
         }
@@ -128,7 +129,7 @@ struct Numbers<'a> {
 
 impl Numbers<'_> {
     fn row(&mut self, batch: &Batch, series: &Series, ordinal: u64) -> Result<(RowKey, Vec<u8>), StoreError> {
-        let service = self.writer.services.intern(self.write, &[], series.labels.get(label::SERVICE).as_bytes())?;
+        let service = self.writer.services.intern(self.write, &[], &text_content(series.labels.get(label::SERVICE)))?;
         let sample_type = self.writer.types.intern(self.write, &[], &encode_type(&series.sample_type))?;
         let labels = self.writer.series.intern(self.write, &[], &encode_labels(&series.labels))?;
         let mut header = RowHeader { length: batch.window.duration(), ..RowHeader::default() };
@@ -213,7 +214,7 @@ impl Numbers<'_> {
 }
 
 /// A key must not be empty, so a text stands with its length.
-fn text_content(text: &str) -> Vec<u8> {
+pub(super) fn text_content(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 2);
     put_bytes(&mut out, text.as_bytes());
     out

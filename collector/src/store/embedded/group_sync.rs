@@ -33,7 +33,13 @@ impl GroupSync {
         Ticket(state.written)
     }
 
-    /// Whether a sync has failed.
+    /// Says that a write has failed, which is as bad as a sync that has.
+    pub(super) fn fail(&self) {
+        self.lock().failed = true;
+        self.done.notify_all();
+    }
+
+    /// Whether a write or a sync has failed.
     pub(super) fn failed(&self) -> bool {
         self.lock().failed
     }

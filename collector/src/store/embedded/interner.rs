@@ -7,8 +7,12 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch};
 use super::engine;
 use crate::store::StoreError;
 
-/// Entries of the cache beyond which it is emptied: some 100 MB at the sizes that stacks have.
-const CACHE_LIMIT: usize = 1 << 20;
+/// Bytes of the cache, overhead included, beyond which it is emptied.
+const CACHE_LIMIT: usize = 64 << 20;
+/// What an entry of the cache takes beside its content.
+const CACHE_OVERHEAD: usize = 48;
+/// The longest key of the engine, which asserts it.
+const MAX_KEY: usize = 65_535;
 
 /// The two halves of a dictionary. A *prefix* divides it: numbers are counted within each (stacks within their service).
 ///
@@ -47,6 +51,9 @@ impl Dictionary {
 
     /// The number of a content, if it has one.
     pub(super) fn number(&self, prefix: &[u8], content: &[u8]) -> Result<Option<u32>, StoreError> {
+        if prefix.len() + content.len() > MAX_KEY {
+            return Ok(None);
+        }
         let found = self.number_of.get([prefix, content].concat()).map_err(engine("read a dictionary"))?;
         let number = found.map(|bytes| (*bytes).try_into().map(u32::from_be_bytes));
         number.transpose().map_err(|_| self.corrupt(0))
@@ -81,17 +88,21 @@ fn last_number(key: &[u8]) -> Option<u32> {
 pub(super) struct Interner {
     dictionary: Dictionary,
     cache: HashMap<Box<[u8]>, u32>,
+    cached_bytes: usize,
     next: HashMap<Box<[u8]>, u32>,
 }
 
 impl Interner {
     pub(super) fn new(dictionary: Dictionary) -> Self {
-        Self { dictionary, cache: HashMap::new(), next: HashMap::new() }
+        Self { dictionary, cache: HashMap::new(), cached_bytes: 0, next: HashMap::new() }
     }
 
     /// The number of a content; a new one is added to `batch`.
     pub(super) fn intern(&mut self, batch: &mut OwnedWriteBatch, prefix: &[u8], content: &[u8]) -> Result<u32, StoreError> {
         let key = [prefix, content].concat();
+        if key.len() > MAX_KEY {
+            return Err(StoreError::TooLong { what: self.dictionary.name, bytes: key.len(), limit: MAX_KEY });
+        }
         if let Some(number) = self.cache.get(&*key) {
             return Ok(*number);
         }
@@ -99,6 +110,7 @@ impl Interner {
             Some(number) => number,
             None => self.add(batch, prefix, content, &key)?,
         };
+        self.cached_bytes += key.len() + CACHE_OVERHEAD;
         self.cache.insert(key.into(), number);
         Ok(number)
     }
@@ -117,14 +129,16 @@ impl Interner {
 
     /// Keeps the cache bounded. Only between batches: it holds what the open batch has added.
     pub(super) fn trim(&mut self) {
-        if self.cache.len() > CACHE_LIMIT {
+        if self.cached_bytes > CACHE_LIMIT {
             self.cache.clear();
+            self.cached_bytes = 0;
         }
     }
 
     /// Forgets all, after a batch that was not committed.
     pub(super) fn reset(&mut self) {
         self.cache.clear();
+        self.cached_bytes = 0;
         self.next.clear();
     }
 }

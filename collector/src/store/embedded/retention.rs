@@ -78,6 +78,9 @@ fn forget_batches(keyspaces: &Keyspaces, before: Timestamp) -> Result<(), StoreE
         let from = from.first_chunk().copied().map_or(0, u64::from_be_bytes);
         if from < before.0 {
             write.remove(&keyspaces.batches, key);
+            if write.len() >= CHUNK {
+                std::mem::replace(&mut write, keyspaces.database.batch()).commit().map_err(engine("delete"))?;
+            }
         }
     }
     write.commit().map_err(engine("delete"))

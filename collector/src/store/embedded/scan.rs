@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use flamekeeper_profile::{Completeness, Labels, Merged, SampleType, Timestamp, Window, label};
 
+use super::append::text_content;
 use super::codec::Reader;
 use super::keyspaces::Keyspaces;
 use super::records::{decode_type, read_labels, read_ledger};
@@ -56,7 +57,7 @@ fn scan(
 
 fn services(keyspaces: &Keyspaces, selector: &Selector) -> Result<Vec<u32>, StoreError> {
     match selector.exact(label::SERVICE) {
-        Some(name) => Ok(keyspaces.services.number(&[], name.as_bytes())?.into_iter().collect()),
+        Some(name) => Ok(keyspaces.services.number(&[], &text_content(name))?.into_iter().collect()),
         None => keyspaces.services.entries(&[]).map(|entry| Ok(entry?.0)).collect(),
     }
 }
@@ -149,6 +150,10 @@ pub(super) fn time_series(keyspaces: &Keyspaces, selection: &Selection, by: &str
             let place = usize::try_from((row.key.from.0 - window.from.0) / step).unwrap_or(usize::MAX);
             let value = row.labels.get(by);
             if !answer.by_value.contains_key(value) {
+                let cells = points.saturating_mul(answer.by_value.len() + 1);
+                if cells > MAX_CELLS {
+                    return Err(StoreError::TooManyPoints { points: cells, limit: MAX_CELLS });
+                }
                 answer.by_value.insert(value.to_owned(), vec![0; points]);
             }
             if let Some(sum) = answer.by_value.get_mut(value).and_then(|values| values.get_mut(place)) {
@@ -166,6 +171,8 @@ pub(super) fn time_series(keyspaces: &Keyspaces, selection: &Selection, by: &str
 
 /// Points of one series in one answer.
 const MAX_POINTS: usize = 100_000;
+/// Points of all series of one answer, 8 bytes each.
+const MAX_CELLS: usize = 4 << 20;
 
 fn count_ends(completeness: &mut Completeness, header: &RowHeader) {
     let mut rest = header.total;
@@ -234,12 +241,12 @@ impl Hosts {
         }
     }
 
-    /// What these hosts took and lost in the window; of all hosts where nothing narrows the selection.
+    /// What these hosts took and lost in the window, and those that the selector itself names: a host may have lost all that it
+    /// took.
     fn ledger(&self, keyspaces: &Keyspaces, selection: &Selection) -> Result<flamekeeper_profile::Ledger, StoreError> {
         let mut sum = flamekeeper_profile::Ledger::new();
-        let all = selection.selector.is_empty();
         ledgers(keyspaces, selection.window, |ledger| {
-            if all || self.0.contains(ledger.labels.get(label::HOST)) {
+            if self.0.contains(ledger.labels.get(label::HOST)) || selection.selector.matches(&ledger.labels) {
                 sum.add(&ledger.ledger);
             }
         })?;
