@@ -8,7 +8,8 @@ use flamekeeper_profile::{BuildId, BuildIdKind};
 
 use crate::crc32::Crc32;
 use crate::error::ObjectError;
-use crate::file::{ObjectFile, SymbolsPresent};
+use crate::facts::SymbolsPresent;
+use crate::file::ObjectFile;
 use crate::limits;
 
 const DEBUG_DIRECTORY: &str = "usr/lib/debug";

@@ -5,33 +5,20 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use flamekeeper_profile::{Avma, BuildId, FileOffset, Svma};
-use object::elf;
 
 use crate::error::ObjectError;
+use crate::facts::SymbolsPresent;
 use crate::header::Headers;
 use crate::section::{self, Section};
 use crate::segment::{self, Segment};
 use crate::source::Source;
 use crate::{identity, limits};
 
-/// Which symbols an object has, the best of them. Ordered: more is greater.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SymbolsPresent {
-    /// None that this crate knows of.
-    None,
-    /// Only the symbols that other objects link to (`.dynsym`).
-    DynamicOnly,
-    /// A full symbol table (`.symtab`).
-    SymbolTable,
-    /// Debug information (`.debug_info`): files, lines and inlined functions too.
-    DebugInfo,
-}
-
 /// An ELF file whose headers are parsed and whose sections are read on demand, by `pread`: see the crate's documentation
 /// for why it is not mapped. Holds the file open.
 #[derive(Debug)]
 pub struct ObjectFile {
-    source: Source,
+    source: Source<'static>,
     headers: Headers,
     segments: Box<[Segment]>,
     build_id: Option<BuildId>,
@@ -76,7 +63,7 @@ impl ObjectFile {
         Self::from_source(Source::File(file, metadata.len()))
     }
 
-    fn from_source(source: Source) -> Result<Self, ObjectError> {
+    fn from_source(source: Source<'static>) -> Result<Self, ObjectError> {
         let headers = Headers::read(&source)?;
         let segments = headers.programs.iter().filter_map(Segment::of).collect();
         let build_id = identity::from_notes(&source, &headers);
@@ -153,16 +140,7 @@ impl ObjectFile {
     /// The best symbols that the file has.
     #[must_use]
     pub fn has_symbols(&self) -> SymbolsPresent {
-        let of_kind = |kind: u32| self.headers.sections.iter().any(|section| section.kind == kind && section.size > 0);
-        if self.headers.section(".debug_info").or_else(|| self.headers.section(".zdebug_info")).is_some() {
-            SymbolsPresent::DebugInfo
-        } else if of_kind(elf::SHT_SYMTAB.0) {
-            SymbolsPresent::SymbolTable
-        } else if of_kind(elf::SHT_DYNSYM.0) {
-            SymbolsPresent::DynamicOnly
-        } else {
-            SymbolsPresent::None
-        }
+        self.headers.symbols()
     }
 
     /// Name and CRC-32 of the separate debug file, as `.gnu_debuglink` states them. A name that is no plain file name is
@@ -182,7 +160,7 @@ impl ObjectFile {
         &self.headers
     }
 
-    pub(crate) const fn source(&self) -> &Source {
+    pub(crate) const fn source(&self) -> &Source<'static> {
         &self.source
     }
 }

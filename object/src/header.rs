@@ -5,6 +5,7 @@
 use object::elf;
 
 use crate::error::ObjectError;
+use crate::facts::SymbolsPresent;
 use crate::limits;
 use crate::source::Source;
 
@@ -102,7 +103,7 @@ impl Fields<'_> {
 impl Headers {
     /// Reads and checks the headers. Section headers that do not hold together are treated as absent, since the segments
     /// alone still serve address translation; program headers that do not are an error.
-    pub(crate) fn read(source: &Source) -> Result<Self, ObjectError> {
+    pub(crate) fn read(source: &Source<'_>) -> Result<Self, ObjectError> {
         let ident = source.read(0, 16, "file header").map_err(|error| match error {
             ObjectError::Truncated(_) => ObjectError::NotElf,
             other => other,
@@ -129,6 +130,22 @@ impl Headers {
     /// The first section of a name that holds bytes in the file.
     pub(crate) fn section(&self, name: &str) -> Option<&SectionHeader> {
         self.sections.iter().find(|section| section.has_data() && self.name(section) == name)
+    }
+}
+
+impl Headers {
+    /// The best symbols that the file has.
+    pub(crate) fn symbols(&self) -> SymbolsPresent {
+        let of_kind = |kind: u32| self.sections.iter().any(|section| section.kind == kind && section.size > 0);
+        if self.section(".debug_info").or_else(|| self.section(".zdebug_info")).is_some() {
+            SymbolsPresent::DebugInfo
+        } else if of_kind(elf::SHT_SYMTAB.0) {
+            SymbolsPresent::SymbolTable
+        } else if of_kind(elf::SHT_DYNSYM.0) {
+            SymbolsPresent::DynamicOnly
+        } else {
+            SymbolsPresent::None
+        }
     }
 }
 
@@ -159,13 +176,13 @@ fn class_of(ident: &[u8]) -> Result<Class, ObjectError> {
 }
 
 /// Section 0, which holds the counts that do not fit the file header.
-fn first_section(source: &Source, class: Class, at: u64) -> Option<SectionHeader> {
+fn first_section(source: &Source<'_>, class: Class, at: u64) -> Option<SectionHeader> {
     let size = class.section_header_size();
     let bytes = (at != 0).then(|| source.read(at, size as u64, "section headers").ok()).flatten()?;
     Some(section_header(Fields(&bytes, class)))
 }
 
-fn read_programs(source: &Source, header: Fields<'_>, first: Option<&SectionHeader>) -> Result<Box<[ProgramHeader]>, ObjectError> {
+fn read_programs(source: &Source<'_>, header: Fields<'_>, first: Option<&SectionHeader>) -> Result<Box<[ProgramHeader]>, ObjectError> {
     let class = header.1;
     let at = header.word(28, 32);
     let entry = usize::from(header.u16(class.pick(42, 54)));
@@ -186,7 +203,7 @@ fn read_programs(source: &Source, header: Fields<'_>, first: Option<&SectionHead
 
 type Sections = (Box<[SectionHeader]>, u32);
 
-fn read_sections(source: &Source, header: Fields<'_>, first: Option<&SectionHeader>) -> Option<Sections> {
+fn read_sections(source: &Source<'_>, header: Fields<'_>, first: Option<&SectionHeader>) -> Option<Sections> {
     let class = header.1;
     let first = first?;
     let entry = usize::from(header.u16(class.pick(46, 58)));
@@ -205,7 +222,7 @@ fn read_sections(source: &Source, header: Fields<'_>, first: Option<&SectionHead
     Some((bytes.chunks_exact(entry).map(|entry| section_header(Fields(entry, class))).collect(), names_index))
 }
 
-fn read_names(source: &Source, sections: &[SectionHeader], index: u32) -> Option<Box<[u8]>> {
+fn read_names(source: &Source<'_>, sections: &[SectionHeader], index: u32) -> Option<Box<[u8]>> {
     let section = sections.get(usize::try_from(index).ok()?).filter(|section| section.has_data())?;
     let size = ObjectError::check_size("section names", section.size, limits::SECTION_NAMES).ok()?;
     Some(source.read(section.offset, size, "section names").ok()?.into_owned().into_boxed_slice())

@@ -15,7 +15,7 @@ const HASHED: u64 = 4096;
 const GO_BUILD_ID_TAG: u32 = 4;
 
 /// The build id of the notes: GNU's where there is one, else Go's.
-pub(crate) fn from_notes(source: &Source, headers: &Headers) -> Option<BuildId> {
+pub(crate) fn from_notes(source: &Source<'_>, headers: &Headers) -> Option<BuildId> {
     let mut go = None;
     for bytes in note_ranges(headers).filter_map(|(offset, size)| read_notes(source, offset, size)) {
         for note in Notes(&bytes) {
@@ -40,7 +40,7 @@ fn note_ranges(headers: &Headers) -> impl Iterator<Item = (u64, u64)> {
     segments.map(|program| (program.offset, program.file_size)).chain(sections.map(|section| (section.offset, section.size))).take(256)
 }
 
-fn read_notes(source: &Source, offset: u64, size: u64) -> Option<Vec<u8>> {
+fn read_notes(source: &Source<'_>, offset: u64, size: u64) -> Option<Vec<u8>> {
     let size = ObjectError::check_size("notes", size, limits::NOTES).ok()?;
     Some(source.read(offset, size, "notes").ok()?.into_owned())
 }
@@ -71,7 +71,7 @@ impl<'a> Iterator for Notes<'a> {
 }
 
 /// The identity of a file without a build id, as [`BuildIdKind::Htlhash`] defines it.
-pub(crate) fn hash(source: &Source) -> Result<BuildId, ObjectError> {
+pub(crate) fn hash(source: &Source<'_>) -> Result<BuildId, ObjectError> {
     let len = source.len();
     let part = len.min(HASHED);
     let mut sha = Sha256::new();

@@ -12,6 +12,7 @@
 mod crc32;
 mod debug_file;
 mod error;
+mod facts;
 mod file;
 mod header;
 mod identity;
@@ -23,7 +24,8 @@ mod source;
 
 pub use debug_file::find_debug_file;
 pub use error::ObjectError;
-pub use file::{ObjectFile, SymbolsPresent};
+pub use facts::{ObjectFacts, SymbolsPresent};
+pub use file::ObjectFile;
 pub use only_debug::{only_debug, write_only_debug};
 pub use section::Section;
 pub use segment::{Segment, bias};

@@ -5,7 +5,8 @@ use std::io::Write;
 use object::elf;
 
 use crate::error::ObjectError;
-use crate::file::{ObjectFile, SymbolsPresent};
+use crate::facts::SymbolsPresent;
+use crate::file::ObjectFile;
 use crate::header::{Class, Headers, ProgramHeader, SectionHeader};
 use crate::limits;
 use crate::source::Source;
@@ -124,7 +125,7 @@ impl Plan {
         to
     }
 
-    fn write(&self, headers: &Headers, source: &Source, out: &mut dyn Write) -> Result<(), ObjectError> {
+    fn write(&self, headers: &Headers, source: &Source<'_>, out: &mut dyn Write) -> Result<(), ObjectError> {
         // Sections that overlap many times over would make a copy far larger than the object.
         let kept = self.pieces.iter().fold(0_u64, |sum, piece| sum.saturating_add(piece.size));
         ObjectError::check_size("kept sections", kept, source.len())?;
@@ -182,7 +183,7 @@ fn pad(out: &mut dyn Write, at: &mut u64, to: u64) -> Result<(), ObjectError> {
     put(out, at, &ZEROS[..len])
 }
 
-fn copy(source: &Source, piece: Piece, out: &mut dyn Write) -> Result<(), ObjectError> {
+fn copy(source: &Source<'_>, piece: Piece, out: &mut dyn Write) -> Result<(), ObjectError> {
     const CHUNK: u64 = 256 << 10;
     let mut done = 0;
     while done < piece.size {

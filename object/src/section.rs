@@ -23,7 +23,7 @@ pub struct Section<'a> {
 }
 
 /// Reads a section and decompresses it where its flag says so.
-pub(crate) fn read<'a>(source: &'a Source, class: Class, header: &SectionHeader) -> Result<Section<'a>, ObjectError> {
+pub(crate) fn read<'a>(source: &'a Source<'_>, class: Class, header: &SectionHeader) -> Result<Section<'a>, ObjectError> {
     let size = ObjectError::check_size("section", header.size, limits::SECTION)?;
     let data = source.read(header.offset, size, "section")?;
     let data = if header.is_compressed() { Cow::Owned(decompress(class, &data)?) } else { data };

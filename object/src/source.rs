@@ -8,19 +8,22 @@ use crate::error::ObjectError;
 
 /// Bytes of an object.
 #[derive(Debug)]
-pub(crate) enum Source {
+pub(crate) enum Source<'a> {
     /// A file, of this length when it was opened.
     File(File, u64),
-    /// Memory: the vdso, an upload.
+    /// Memory of our own: the vdso.
     Bytes(Vec<u8>),
+    /// Memory of the caller's: an upload.
+    Borrowed(&'a [u8]),
 }
 
-impl Source {
+impl Source<'_> {
     /// The length in bytes; of a file, when it was opened.
     pub(crate) fn len(&self) -> u64 {
         match self {
             Self::File(_, len) => *len,
             Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Borrowed(bytes) => bytes.len() as u64,
         }
     }
 
@@ -31,11 +34,8 @@ impl Source {
     pub(crate) fn read(&self, offset: u64, len: u64, what: &'static str) -> Result<Cow<'_, [u8]>, ObjectError> {
         let end = offset.checked_add(len).filter(|end| *end <= self.len()).ok_or(ObjectError::Truncated(what))?;
         match self {
-            Self::Bytes(bytes) => {
-                let range = usize::try_from(offset).ok().zip(usize::try_from(end).ok());
-                let bytes = range.and_then(|(start, end)| bytes.get(start..end));
-                bytes.map(Cow::Borrowed).ok_or(ObjectError::Truncated(what))
-            }
+            Self::Bytes(bytes) => part(bytes, offset, end, what),
+            Self::Borrowed(bytes) => part(bytes, offset, end, what),
             Self::File(file, _) => {
                 let len = usize::try_from(len).map_err(|_| ObjectError::Truncated(what))?;
                 let mut buffer = Vec::new();
@@ -46,6 +46,12 @@ impl Source {
             }
         }
     }
+}
+
+fn part<'a>(bytes: &'a [u8], start: u64, end: u64, what: &'static str) -> Result<Cow<'a, [u8]>, ObjectError> {
+    let range = usize::try_from(start).ok().zip(usize::try_from(end).ok());
+    let bytes = range.and_then(|(start, end)| bytes.get(start..end));
+    bytes.map(Cow::Borrowed).ok_or(ObjectError::Truncated(what))
 }
 
 fn short(error: std::io::Error, what: &'static str) -> ObjectError {
