@@ -3,7 +3,25 @@
 //! [`kernel`] and the types of an answer are always there and cheap. What reads debug information stands behind the feature
 //! `convert`: `SymbolStore` for a collector, `LocalSymbols` for the objects of this host.
 
+#[cfg(feature = "convert")]
+mod convert;
+#[cfg(feature = "convert")]
+mod demangle;
 pub mod kernel;
+#[cfg(feature = "convert")]
+mod local;
+#[cfg(feature = "convert")]
+mod store;
+#[cfg(feature = "convert")]
+mod symbol_file;
 mod symbolized;
 
+#[cfg(feature = "convert")]
+pub use convert::{ConvertError, Converter};
+#[cfg(feature = "convert")]
+pub use local::LocalSymbols;
+#[cfg(feature = "convert")]
+pub use store::{AddError, Added, OpenStoreError, SymbolLimits, SymbolStore};
+#[cfg(feature = "convert")]
+pub use symbol_file::{BadSymbolFile, SymbolFile};
 pub use symbolized::{SymbolFrame, Symbolize, Symbolized};

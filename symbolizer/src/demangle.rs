@@ -1,0 +1,46 @@
+//! Names as their programmers wrote them.
+
+use std::borrow::Cow;
+
+use symbolic_common::{Language, Name, NameMangling};
+use symbolic_demangle::{Demangle, DemangleOptions};
+use symbolic_symcache::transform::{Function, Transformer};
+
+/// Longest name that demangling is tried on; the longest seen in real Rust and C++ programs are some 20 KB.
+const MAX_MANGLED: usize = 64 << 10;
+
+/// Demangles names while an object is converted, once per symbol, so that a lookup has nothing to do. The form is the one of
+/// `c++filt`, with parameters, and of Rust without hashes.
+pub(crate) struct Demangler;
+
+impl Transformer for Demangler {
+    fn transform_function<'f>(&'f mut self, mut function: Function<'f>) -> Function<'f> {
+        if let Some(name) = demangle(&function.name) {
+            function.name = Cow::Owned(name);
+        }
+        function
+    }
+}
+
+/// None where the name is not mangled, or in a way that is not known.
+pub(crate) fn demangle(name: &str) -> Option<String> {
+    let mangled = (name.starts_with("_Z") || name.starts_with("_R") || name.starts_with("__Z")) && name.len() <= MAX_MANGLED;
+    mangled.then(|| Name::new(name, NameMangling::Mangled, Language::Unknown).demangle(DemangleOptions::complete())).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both manglings of Rust, C++ with parameters and clones; plain names stay.
+    #[test]
+    fn languages() {
+        let demangled = |name| demangle(name).unwrap();
+        assert_eq!(demangled("_ZN4core3fmt5write17h0123456789abcdefE"), "core::fmt::write");
+        assert_eq!(demangled("_RNvNtCs1234_7mycrate3foo3bar"), "mycrate::foo::bar");
+        assert_eq!(demangled("_ZN3foo3barEi"), "foo::bar(int)");
+        assert_eq!(demangled("_ZN3foo3barEi.cold"), "foo::bar(int) [clone .cold]");
+        assert_eq!(demangle("main"), None);
+        assert_eq!(demangle("_Z"), None);
+    }
+}
