@@ -1,0 +1,113 @@
+//! The configuration file: each mistake with its place and what was expected.
+
+use std::fmt;
+use std::io::{self, Read as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::Config;
+use super::value::{Age, ByteSize};
+
+/// A configuration file larger than this is a mistake.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// A configuration as written: what is absent keeps its default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawConfig {
+    /// See [`Config::listen`].
+    pub listen: Option<SocketAddr>,
+    /// See [`Config::data_dir`].
+    pub data_dir: Option<PathBuf>,
+    /// See [`Config::retention`].
+    #[serde(default)]
+    pub retention: RawRetention,
+}
+
+/// The table `[retention]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawRetention {
+    /// How long profiles are kept.
+    pub age: Option<Age>,
+    /// How many bytes they may take on disk.
+    pub max_bytes: Option<ByteSize>,
+}
+
+/// A place in a file: line and column from 1, columns in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Line, from 1.
+    pub line: usize,
+    /// Column, from 1.
+    pub column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("the configuration file {} could not be read: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// What stands in the file is wrong: no TOML, an unknown key (with those that exist), a value that breaks its rule.
+    #[error("{}:{place}: {message}", path.display())]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        place: Place,
+        /// What is wrong, and what was expected.
+        message: String,
+    },
+}
+
+impl RawConfig {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let mut text = String::new();
+        let read = std::fs::File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
+        read.map_err(|error| ConfigError::Read { path: path.into(), error })?;
+        Self::parse(path, &text)
+    }
+
+    pub(super) fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|error: toml::de::Error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+            ConfigError::Wrong { path: path.into(), place: place(text, offset), message }
+        })
+    }
+
+    /// What is written, over another configuration.
+    #[must_use]
+    pub fn over(self, mut config: Config) -> Config {
+        config.listen = self.listen.unwrap_or(config.listen);
+        config.data_dir = self.data_dir.unwrap_or(config.data_dir);
+        config.retention.age = self.retention.age.map_or(config.retention.age, |age| age.0);
+        config.retention.bytes = self.retention.max_bytes.map_or(config.retention.bytes, |bytes| bytes.0);
+        config
+    }
+}
+
+fn place(text: &str, offset: usize) -> Place {
+    // The offset comes from the parser; one inside a character counts as its start.
+    let before = &text[..text.floor_char_boundary(offset)];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    Place { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
+}

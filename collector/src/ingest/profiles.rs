@@ -1,0 +1,73 @@
+//! `POST /v1development/profiles`.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use flamekeeper_wire::{AgentId, BATCH_OUTCOME, BatchId, IDEMPOTENCY_KEY};
+use sha2::{Digest as _, Sha256};
+
+use super::{IngestCounters, IngestError, IngestState, decompressed, validate};
+use crate::store::Appended;
+
+/// Takes a batch and answers once it is durable.
+pub(super) async fn receive(State(state): State<IngestState>, headers: HeaderMap, body: Body) -> Response {
+    let counters = Arc::clone(&state.counters);
+    match store(state, headers, body).await {
+        Ok(appended) => {
+            if appended == Appended::Duplicate {
+                IngestCounters::count(&counters.duplicates);
+            }
+            accepted(appended)
+        }
+        Err(error) => {
+            IngestCounters::count(if matches!(error, IngestError::Busy) { &counters.deferred } else { &counters.rejected });
+            error.into_response()
+        }
+    }
+}
+
+async fn store(state: IngestState, headers: HeaderMap, body: Body) -> Result<Appended, IngestError> {
+    let (bytes, permit) = state.read(&headers, body, state.limits.batch.compressed_bytes).await?;
+    let turn = tokio::time::timeout(state.limits.body_time, Arc::clone(&state.gates.decoders).acquire_owned());
+    let turn = turn.await.map_err(|_| IngestError::Busy)?.map_err(|_| IngestError::Internal)?;
+    let work = move || {
+        let _held = (permit, turn);
+        let id = identity(&headers, &bytes)?;
+        let decompressed = decompressed(&headers, &bytes, state.limits.batch.decompressed_bytes)?;
+        let batch = flamekeeper_wire::decode(&decompressed, &state.limits.batch)?;
+        validate::validate(&batch, &state.limits.accepted, (state.now)())?;
+        Ok(state.store.append(&id, batch)?)
+    };
+    // Once begun it is finished, even where the sender has left: it will send the batch again, and be told so.
+    tokio::task::spawn_blocking(work).await.map_err(|_| IngestError::Internal)?
+}
+
+/// The batch's identity. A sender of another make states none; then it is the SHA-256 of the body, so that the same body
+/// sent again is known as such.
+fn identity(headers: &HeaderMap, body: &[u8]) -> Result<BatchId, IngestError> {
+    if let Some(key) = headers.get(IDEMPOTENCY_KEY) {
+        return Ok(String::from_utf8_lossy(key.as_bytes()).parse()?);
+    }
+    let digest = Sha256::digest(body);
+    let (agent, sequence) = digest.split_at(24);
+    let hex = agent.iter().fold("otlp_".to_owned(), |text, byte| format!("{text}{byte:02x}"));
+    let agent: AgentId = hex.parse()?;
+    let sequence = sequence.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    Ok(BatchId { agent, sequence })
+}
+
+/// An empty `ExportProfilesServiceResponse` is no bytes.
+fn accepted(appended: Appended) -> Response {
+    let outcome = match appended {
+        Appended::Accepted => "accepted",
+        Appended::Duplicate => "duplicate",
+    };
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf")),
+        (HeaderName::from_static(BATCH_OUTCOME), HeaderValue::from_static(outcome)),
+    ];
+    (StatusCode::OK, headers).into_response()
+}
