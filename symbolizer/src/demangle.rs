@@ -15,11 +15,32 @@ pub(crate) struct Demangler;
 
 impl Transformer for Demangler {
     fn transform_function<'f>(&'f mut self, mut function: Function<'f>) -> Function<'f> {
-        if let Some(name) = demangle(&function.name) {
+        if let Some(name) = demangle(without_cold(&function.name)) {
             function.name = Cow::Owned(name);
+        } else {
+            let len = without_cold(&function.name).len();
+            function.name = truncated(function.name, len);
         }
         function
     }
+}
+
+fn truncated(name: Cow<'_, str>, len: usize) -> Cow<'_, str> {
+    match name {
+        Cow::Borrowed(name) => Cow::Borrowed(name.get(..len).unwrap_or(name)),
+        Cow::Owned(mut name) => {
+            name.truncate(len);
+            Cow::Owned(name)
+        }
+    }
+}
+
+/// The function that a compiler moved an unlikely part out of (`foo.cold`, `foo.cold.12`): it is the same function, and its
+/// debug information says so too.
+fn without_cold(name: &str) -> &str {
+    let digits = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let unnumbered = digits.strip_suffix('.').filter(|_| digits.len() < name.len()).unwrap_or(name);
+    unnumbered.strip_suffix(".cold").filter(|name| !name.is_empty()).unwrap_or(name)
 }
 
 /// None where the name is not mangled, or in a way that is not known.
@@ -40,6 +61,7 @@ mod tests {
         assert_eq!(demangled("_RNvNtCs1234_7mycrate3foo3bar"), "mycrate::foo::bar");
         assert_eq!(demangled("_ZN3foo3barEi"), "foo::bar(int)");
         assert_eq!(demangled("_ZN3foo3barEi.cold"), "foo::bar(int) [clone .cold]");
+        assert_eq!(["f.cold", "f.cold.7", "f.7", ".cold", "f"].map(without_cold), ["f", "f", "f.7", ".cold", "f"]);
         assert_eq!(demangle("main"), None);
         assert_eq!(demangle("_Z"), None);
     }
