@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     crate::logging::start("warn");
     let (captured, mut program) = capture::capture(arguments)?;
     let title = arguments.title();
-    let (profile, notes) = symbols::name(captured);
+    let (profile, notes) = symbols::name(captured, arguments.pid);
     let content = render(&profile, format, &title)?;
     output::write(&arguments.output, &content)?;
     eprintln!("{}", summary(&profile, arguments, &notes));

@@ -7,7 +7,9 @@ use flamekeeper_symbolizer::LocalSymbols;
 use super::capture::Captured;
 
 /// The profile with names, and what is worth a note about it.
-pub(super) fn name(captured: Captured) -> (SymbolizedProfile, String) {
+///
+/// A running process may see other files than we do, in a container for instance: its own are looked at first.
+pub(super) fn name(captured: Captured, pid: Option<u32>) -> (SymbolizedProfile, String) {
     let notes = if captured.user_only { " (without the kernel's frames, for want of permission)" } else { "" };
     let profile = Profile {
         merged: captured.merged,
@@ -16,5 +18,6 @@ pub(super) fn name(captured: Captured) -> (SymbolizedProfile, String) {
         window: captured.window,
         completeness: Completeness { ledger: captured.ledger, ..Completeness::default() },
     };
-    (profile.symbolize(&LocalSymbols::new()), notes.to_owned())
+    let symbols = pid.map_or_else(LocalSymbols::new, LocalSymbols::of_process);
+    (profile.symbolize(&symbols), notes.to_owned())
 }
