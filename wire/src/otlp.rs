@@ -1,6 +1,6 @@
 //! Batches as OTLP profiles (`opentelemetry.proto.profiles.v1development`), the wire format of agents and of others.
 //!
-//! How a [`Batch`] maps onto the message:
+//! How a [`flamekeeper_profile::Batch`] maps onto the message:
 //!
 //! | batch | message |
 //! |---|---|
