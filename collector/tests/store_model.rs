@@ -236,21 +236,26 @@ fn contents_that_are_too_long() {
     compare_catalog(&store, &[one_sample(START, 9)], window);
 }
 
-/// Questions beyond the limits are refused by name.
+/// Questions beyond the limits are refused by name: many stacks, many points, and many values of a label times points.
 #[test]
 fn limits_on_answers() {
     let folder = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(folder.path(), StoreLimits { merged_stacks: 5, ..StoreLimits::default() }).unwrap();
-    for number in 0..6_u64 {
-        let mut batch = one_sample(START, number);
-        batch.series[0].labels.set("pid", &number.to_string());
-        accept(&store, &id("a", number), &batch);
+    let mut many = one_sample(START, 0);
+    let template = many.series.remove(0);
+    for pid in 1..=90 {
+        let labels = template.labels.clone().with("pid", &pid.to_string());
+        many.series.push(Series { labels, ..template.clone() });
     }
+    accept(&store, &id("a", 0), &many);
+    (1..6).for_each(|number| accept(&store, &id("a", number), &one_sample(START, number)));
     let window = Window::new(Timestamp(START), Timestamp(START + 100_000 * SECOND));
     let selection = Selection { window, profile_type: "cpu".into(), selector: "".parse().unwrap() };
     assert!(matches!(store.merged(&selection), Err(StoreError::TooLarge { limit: 5 })));
-    assert!(matches!(store.time_series(&selection, "pid", 1), Err(StoreError::TooManyPoints { .. })));
-    assert!(store.time_series(&selection, "pid", SECOND).is_ok());
+    assert!(matches!(store.time_series(&selection, "service", 1), Err(StoreError::TooManyPoints { .. })));
+    assert!(store.time_series(&selection, "service", 2 * SECOND).is_ok());
+    assert!(matches!(store.time_series(&selection, "pid", 2 * SECOND), Err(StoreError::TooManyPoints { .. })));
+    assert!(store.time_series(&selection, "pid", 200 * SECOND).is_ok());
 }
 
 /// One process at a time, one layout, and the words say what to do.

@@ -90,10 +90,11 @@ impl Writer {
             writer: self,
             write,
             tables: &batch.tables,
-            texts: HashMap::new(),
-            objects: HashMap::new(),
-            locations: HashMap::new(),
-            stacks: HashMap::new(),
+            texts: vec![None; batch.tables.strings().len()],
+            objects: vec![None; batch.tables.objects().len()],
+            locations: vec![None; batch.tables.locations().len()],
+            stacks: HashMap::default(),
+            content: Vec::new(),
         };
         // A series without values would be one without samples in every answer.
         for series in batch.series.iter().filter(|series| !series.values.is_empty()) {
@@ -121,10 +122,12 @@ struct Numbers<'a> {
     writer: &'a mut Writer,
     write: &'a mut OwnedWriteBatch,
     tables: &'a Tables,
-    texts: HashMap<StringId, u32>,
-    objects: HashMap<ObjectId, u32>,
-    locations: HashMap<LocationId, u32>,
-    stacks: HashMap<(u32, StackId), u32>,
+    texts: Vec<Option<u32>>,
+    objects: Vec<Option<u32>>,
+    locations: Vec<Option<u32>>,
+    stacks: HashMap<(u32, StackId), u32, foldhash::fast::RandomState>,
+    /// The locations of the stack at hand, kept for its memory.
+    content: Vec<u32>,
 }
 
 impl Numbers<'_> {
@@ -156,15 +159,20 @@ impl Numbers<'_> {
         if let Some(number) = self.stacks.get(&(service, id)) {
             return Ok((*number, end));
         }
-        let numbers = locations.iter().map(|location| self.location(*location)).collect::<Result<Vec<_>, _>>()?;
-        let content = encode_stack(numbers.into_iter(), end);
+        let mut numbers = std::mem::take(&mut self.content);
+        numbers.clear();
+        for location in locations {
+            numbers.push(self.location(*location)?);
+        }
+        let content = encode_stack(numbers.iter().copied(), end);
+        self.content = numbers;
         let number = self.writer.stacks.intern(self.write, &service.to_be_bytes(), &content)?;
         self.stacks.insert((service, id), number);
         Ok((number, end))
     }
 
     fn location(&mut self, id: LocationId) -> Result<u32, StoreError> {
-        if let Some(number) = self.locations.get(&id) {
+        if let Some(Some(number)) = self.locations.get(id.index()) {
             return Ok(*number);
         }
         let tables = self.tables;
@@ -181,12 +189,12 @@ impl Numbers<'_> {
             },
         };
         let number = self.writer.locations.intern(self.write, &[], &record.encode())?;
-        self.locations.insert(id, number);
+        remember(&mut self.locations, id.index(), number);
         Ok(number)
     }
 
     fn object(&mut self, id: ObjectId) -> Result<u32, StoreError> {
-        if let Some(number) = self.objects.get(&id) {
+        if let Some(Some(number)) = self.objects.get(id.index()) {
             return Ok(*number);
         }
         let tables = self.tables;
@@ -195,7 +203,7 @@ impl Numbers<'_> {
             Some(Object { build_id, path }) => ObjectRecord { path: self.text(*path)?, build_id: build_id.clone() },
         };
         let number = self.writer.objects.intern(self.write, &[], &record.encode())?;
-        self.objects.insert(id, number);
+        remember(&mut self.objects, id.index(), number);
         Ok(number)
     }
 
@@ -204,12 +212,19 @@ impl Numbers<'_> {
     }
 
     fn text(&mut self, id: StringId) -> Result<u32, StoreError> {
-        if let Some(number) = self.texts.get(&id) {
+        if let Some(Some(number)) = self.texts.get(id.index()) {
             return Ok(*number);
         }
         let number = self.writer.texts.intern(self.write, &[], &text_content(self.tables.string(id)))?;
-        self.texts.insert(id, number);
+        remember(&mut self.texts, id.index(), number);
         Ok(number)
+    }
+}
+
+/// A handle that points nowhere is not remembered.
+fn remember(numbers: &mut [Option<u32>], index: usize, number: u32) {
+    if let Some(place) = numbers.get_mut(index) {
+        *place = Some(number);
     }
 }
 

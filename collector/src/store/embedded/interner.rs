@@ -87,14 +87,14 @@ fn last_number(key: &[u8]) -> Option<u32> {
 #[derive(Debug)]
 pub(super) struct Interner {
     dictionary: Dictionary,
-    cache: HashMap<Box<[u8]>, u32>,
+    cache: HashMap<Box<[u8]>, u32, foldhash::fast::RandomState>,
     cached_bytes: usize,
-    next: HashMap<Box<[u8]>, u32>,
+    next: HashMap<Box<[u8]>, u32, foldhash::fast::RandomState>,
 }
 
 impl Interner {
     pub(super) fn new(dictionary: Dictionary) -> Self {
-        Self { dictionary, cache: HashMap::new(), cached_bytes: 0, next: HashMap::new() }
+        Self { dictionary, cache: HashMap::default(), cached_bytes: 0, next: HashMap::default() }
     }
 
     /// The number of a content; a new one is added to `batch`.

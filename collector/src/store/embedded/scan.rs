@@ -86,7 +86,7 @@ fn labels<'a>(
 
 /// See [`crate::store::Store::merged`].
 pub(super) fn merged(keyspaces: &Keyspaces, selection: &Selection, limit: usize) -> Result<MergedProfile, StoreError> {
-    let mut sums: HashMap<(u32, u32, u32), u64> = HashMap::new();
+    let mut sums: HashMap<(u32, u32, u32), u64, foldhash::fast::RandomState> = HashMap::default();
     let mut types: HashMap<u32, SampleType> = HashMap::new();
     let mut hosts = Hosts::default();
     scan(
