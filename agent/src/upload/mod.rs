@@ -105,8 +105,11 @@ impl Uploader {
         }
     }
 
-    fn take_announced(&mut self) {
+    /// Whether there were any that the queue did not know.
+    fn take_announced(&mut self) -> bool {
+        let before = self.queue.len();
         self.seen.try_iter().for_each(|object| self.queue.add(object));
+        self.queue.len() > before
     }
 
     /// Asks for a group of objects, and uploads those that are missing. What is done or hopeless leaves the queue.
@@ -120,12 +123,16 @@ impl Uploader {
         }
         while let Some(object) = self.queue.smallest(&missing) {
             let result = self.upload(&object).await;
-            self.take_announced();
+            let announced = self.take_announced();
             if let Err(error) = result {
                 self.queue.put_back(object);
                 return Err(error);
             }
             self.queue.settle(&object.build_id);
+            if announced {
+                // A new one may be smaller than all that is left of this group: it must not wait for them.
+                return Ok(());
+            }
         }
         Ok(())
     }

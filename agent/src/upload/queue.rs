@@ -42,6 +42,10 @@ impl Queue {
         self.waiting.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Up to `most` objects to ask for.
     pub(super) fn group(&self, most: usize) -> Vec<BuildId> {
         self.waiting.keys().take(most).cloned().collect()
