@@ -6,9 +6,11 @@
 
 use std::process::Command;
 use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Duration;
 
 use flamekeeper_testing::flamegraph::{Flamegraph, Node};
 use flamekeeper_testing::host::Host;
+use flamekeeper_testing::programs::wait_for;
 use flamekeeper_testing::shares::{assert_share, assert_time};
 use flamekeeper_testing::tools::require;
 use flamekeeper_testing::workload::{Program, Running, Truth, script};
@@ -56,6 +58,11 @@ fn run() -> Run {
     ];
     let perf_map = format!("/tmp/perf-{}.map", running[4].pid());
     let truths = running.map(Running::finish);
+    // Symbols arrive after the samples, smallest first.
+    for (name, function) in [("cpp", "main"), ("cpp-bare", "main"), ("rust", "main"), ("python", "Py_RunMain"), ("node", "_start")] {
+        let named = || host.flamegraph(name).nodes.iter().any(|node| plain(&node.name) == function).then_some(());
+        wait_for(&format!("the symbols of {name}"), Duration::from_secs(120), named);
+    }
     host.stop_agent();
     std::fs::remove_file(perf_map).unwrap();
     let names = ["cpp", "cpp-bare", "rust", "python", "node"];
