@@ -108,7 +108,7 @@ impl ObjectFile {
     /// The bias of a mapping: actual minus stated address, wrapping, so that `svma = avma - bias`.
     ///
     /// `mapping_offset` is the file offset that the mapping begins at, a multiple of the page size, and `executable` its
-    /// permission. None where no segment of the file lies there.
+    /// permission. None where no segment of the file lies there. Made for executable mappings: see [`crate::bias`].
     #[must_use]
     pub fn bias(&self, mapping_start: Avma, mapping_offset: FileOffset, executable: bool) -> Option<u64> {
         segment::bias(&self.segments, mapping_start, mapping_offset, executable)

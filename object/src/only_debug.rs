@@ -224,7 +224,8 @@ fn file_header(headers: &Headers, plan: &Plan) -> Vec<u8> {
 }
 
 fn push_program(out: &mut Vec<u8>, class: Class, program: &ProgramHeader, place: Option<u64>) {
-    push_u32(out, program.kind);
+    // Where the program headers are loaded: nowhere, since no segment of the copy has them.
+    push_u32(out, if program.kind == elf::PT_PHDR.0 { elf::PT_NULL.0 } else { program.kind });
     if class == Class::Elf64 {
         push_u32(out, program.flags);
     }

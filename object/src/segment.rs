@@ -62,7 +62,8 @@ impl Segment {
 /// The bias (actual minus stated address, wrapping) of a mapping that begins at `start` and maps the file from `offset`.
 ///
 /// Of the segments that share the file page, which lld's do, the one with the mapping's permission wins; a segment of the
-/// other permission is taken only where none of the right one fits.
+/// other permission is taken only where none of the right one fits. Of data that is not executable the answer may be that of
+/// the neighbour: read-only and writable data may share a file page too, and are not told apart here.
 #[must_use]
 pub fn bias(segments: &[Segment], start: Avma, offset: FileOffset, executable: bool) -> Option<u64> {
     let rank = |segment: &&Segment| segment.fit(offset.0).map(|fit| (segment.executable == executable, fit));
