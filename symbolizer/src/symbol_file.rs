@@ -13,6 +13,7 @@
 //! Version history: 001 the first.
 
 use std::fs::File;
+use std::panic::AssertUnwindSafe;
 
 use flamekeeper_object::SymbolsPresent;
 use flamekeeper_profile::{Svma, UnnamedReason};
@@ -152,7 +153,10 @@ impl SymbolFile {
     pub fn symbolize(&self, address: Svma) -> Symbolized {
         let Some(symcache) = self.symcache() else { return Symbolized::Unknown(UnnamedReason::BadSymbols) };
         let Some(relative) = address.0.checked_sub(self.load_address.0) else { return Symbolized::Unknown(UnnamedReason::NotCovered) };
-        let mut frames: Vec<_> = symcache.lookup(relative).take(MAX_DEPTH).map(|location| frame(&location)).collect();
+        // A file damaged on disk can have counts that do not agree, at which the reader's arithmetic panics in debug builds.
+        let lookup = || symcache.lookup(relative).take(MAX_DEPTH).map(|location| frame(&location)).collect();
+        let found: Result<Vec<_>, _> = std::panic::catch_unwind(AssertUnwindSafe(lookup));
+        let Ok(mut frames) = found else { return Symbolized::Unknown(UnnamedReason::BadSymbols) };
         match frames.last_mut() {
             None => Symbolized::Unknown(UnnamedReason::NotCovered),
             Some(outermost) => {
