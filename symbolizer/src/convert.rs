@@ -95,7 +95,7 @@ impl Converter {
         options.max_decompressed_section_size = usize::try_from(self.section_bytes).ok();
         let object = ElfObject::parse_with_opts(elf, options).map_err(|error| unreadable(&error))?;
         let mut converter = SymCacheConverter::new();
-        converter.add_transformer(Demangler);
+        converter.add_transformer(Demangler::default());
         converter.process_object(&object).map_err(|error| unreadable(&error))?;
         let mut file = vec![0; HEADER];
         converter.serialize(&mut file).map_err(|error| unreadable(&error))?;

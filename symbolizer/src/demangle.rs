@@ -1,17 +1,24 @@
-//! Names as their programmers wrote them.
+//! Names as their programmers wrote them, and whole paths, worked out once when an object is converted.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
-use symbolic_common::{Language, Name, NameMangling};
+use symbolic_common::{Language, Name, NameMangling, clean_path, join_path};
 use symbolic_demangle::{Demangle, DemangleOptions};
-use symbolic_symcache::transform::{Function, Transformer};
+use symbolic_symcache::transform::{Function, SourceLocation, Transformer};
 
 /// Longest name that demangling is tried on; the longest seen in real Rust and C++ programs are some 20 KB.
 const MAX_MANGLED: usize = 64 << 10;
 
 /// Demangles names while an object is converted, once per symbol, so that a lookup has nothing to do. The form is the one of
 /// `c++filt`, with parameters, and of Rust without hashes.
-pub(crate) struct Demangler;
+#[derive(Default)]
+pub(crate) struct Demangler {
+    /// Whole path by compilation directory, directory and name, which a NUL parts. An object has far fewer files than lines.
+    paths: HashMap<String, String>,
+    /// Kept for its memory.
+    key: String,
+}
 
 impl Transformer for Demangler {
     fn transform_function<'f>(&'f mut self, mut function: Function<'f>) -> Function<'f> {
@@ -22,6 +29,21 @@ impl Transformer for Demangler {
             function.name = truncated(function.name, len);
         }
         function
+    }
+
+    fn transform_source_location<'f>(&'f mut self, mut location: SourceLocation<'f>) -> SourceLocation<'f> {
+        let directories = [location.file.comp_dir.take(), location.file.directory.take()].map(Option::unwrap_or_default);
+        let [compilation, directory] = &directories;
+        self.key.clear();
+        self.key.extend([compilation, "\0", directory, "\0", &location.file.name]);
+        if !self.paths.contains_key(&self.key) {
+            let path = join_path(&join_path(compilation, directory), &location.file.name);
+            self.paths.insert(self.key.clone(), clean_path(&path).into_owned());
+        }
+        if let Some(path) = self.paths.get(&self.key) {
+            location.file.name = Cow::Borrowed(path);
+        }
+        location
     }
 }
 
