@@ -60,7 +60,8 @@ mod tests {
     #[test]
     fn caps_the_output() {
         let bomb = compress(&vec![0; 1 << 20]);
-        assert!(bomb.len() < 8 << 10);
+        // How small depends on flate2's backend, which other crates of a build may choose; here it only has to be a bomb.
+        assert!(bomb.len() < (1 << 20) / 32, "{} bytes", bomb.len());
         assert!(matches!(decompress(&bomb, 1000), Err(GunzipError::TooLarge { limit: 1000 })));
         assert_eq!(decompress(&bomb, 1 << 20).unwrap().len(), 1 << 20);
         assert!(matches!(decompress(b"no gzip", 1000), Err(GunzipError::Invalid(_))));
