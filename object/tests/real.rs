@@ -117,21 +117,19 @@ fn identities() {
     assert_eq!((object.identity().kind(), object.build_id().unwrap().hex()), (BuildIdKind::Gnu, expected));
 
     let program = build("no-id", "g++", &["-Wl,--build-id=none"]);
-    let script = "f=$1; n=$(stat -c %s $f); { head -c 4096 $f; tail -c 4096 $f; printf %016x $n | xxd -r -p; } | sha256sum | cut -c1-32";
-    let xxd = Command::new("xxd").arg("-v").output().is_ok();
+    let script = "import hashlib, sys; b = open(sys.argv[1], 'rb').read(); \
+                  print(hashlib.sha256(b[:4096] + b[-4096:] + len(b).to_bytes(8, 'big')).hexdigest()[:32])";
     let object = ObjectFile::open(&program).unwrap();
     assert_eq!((object.build_id(), object.identity().kind()), (None, BuildIdKind::Htlhash));
-    if xxd {
-        assert_eq!(object.identity().hex(), run("sh", &["-c", script, "sh", program.to_str().unwrap()]).trim());
-    }
+    assert_eq!(object.identity().hex(), run("python3", &["-c", script, program.to_str().unwrap()]).trim());
 }
 
-/// Go's own note, of the toolchain's compiler where there is one.
+/// Go's own note, of a program that Go built; both notes are there where Go's linker writes GNU's too, which then wins.
 #[test]
 fn go_build_id() {
-    let Ok(output) = Command::new("go").args(["env", "GOTOOLDIR"]).output() else { return };
-    let tool = Path::new(String::from_utf8_lossy(&output.stdout).trim()).join("compile");
-    let Ok(object) = ObjectFile::open(&tool) else { return };
+    let folder = run("go", &["env", "GOROOT"]);
+    let tool = Path::new(folder.trim()).join("bin/gofmt");
+    let object = ObjectFile::open(&tool).unwrap();
     let expected = run("go", &["tool", "buildid", tool.to_str().unwrap()]);
     let id = object.build_id().unwrap();
     if id.kind() == BuildIdKind::Go {
