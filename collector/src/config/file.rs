@@ -1,10 +1,10 @@
 //! The configuration file: each mistake with its place and what was expected.
 
-use std::fmt;
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub use flamekeeper_wire::units::Place;
 use serde::Deserialize;
 
 use super::Config;
@@ -34,21 +34,6 @@ pub struct RawRetention {
     pub age: Option<Age>,
     /// How many bytes they may take on disk.
     pub max_bytes: Option<ByteSize>,
-}
-
-/// A place in a file: line and column from 1, columns in characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Line, from 1.
-    pub line: usize,
-    /// Column, from 1.
-    pub column: usize,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.line, self.column)
-    }
 }
 
 /// Why a configuration is refused.
@@ -90,7 +75,7 @@ impl RawConfig {
         toml::from_str(text).map_err(|error: toml::de::Error| {
             let offset = error.span().map_or(0, |span| span.start);
             let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
-            ConfigError::Wrong { path: path.into(), place: place(text, offset), message }
+            ConfigError::Wrong { path: path.into(), place: Place::of(text, offset), message }
         })
     }
 
@@ -103,11 +88,4 @@ impl RawConfig {
         config.retention.bytes = self.retention.max_bytes.map_or(config.retention.bytes, |bytes| bytes.0);
         config
     }
-}
-
-fn place(text: &str, offset: usize) -> Place {
-    // The offset comes from the parser; one inside a character counts as its start.
-    let before = &text[..text.floor_char_boundary(offset)];
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    Place { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
 }
