@@ -40,6 +40,7 @@ function answer(url) {
   switch (url.pathname.slice("/api/v1/".length)) {
     case "flamegraph": {
       const whole = graph(from, to);
+      if (p.get("min_share")) return synthetic.unpruned(whole);
       return p.get("path") ? synthetic.under(whole, p.get("path").split("\u001f")) : whole;
     }
     case "top": return synthetic.top(graph(from, to));
@@ -47,13 +48,13 @@ function answer(url) {
     case "services": return nothing ? { services: [] } : synthetic.services();
     case "labels": return { labels: ["service", "version", "host", "pid", "exe", "comm"] };
     case "types": return { types: [{ type: "cpu", unit: "nanoseconds" }] };
-    case "status": return { version: "0.1.0", started: now - 60, samples_stored: nothing ? 0 : 100, batches: 0 };
+    case "status": return { version: "0.1.0", started: now - 60, samples_stored: nothing ? 0 : 100, batches: 0, store_bytes: 4.1e9, store: { writable: true, raw_from: now - 3 * 86400, minute_from: now - 30 * 86400, hour_from: 0, deleted_by_size: 0, refused_full: 0 }, symbols: { objects: 812, bytes: 3.1e9, quota_bytes: 20e9, bad: 2 } };
     default: return null;
   }
 }
 
 async function file(path) {
-  const name = path === "/" || path === "/explore" ? "/index.html" : path;
+  const name = path === "/" || path === "/explore" || path === "/hosts" ? "/index.html" : path;
   return [await readFile(join(dist, normalize(name))), TYPES[extname(name)] ?? "application/octet-stream"];
 }
 

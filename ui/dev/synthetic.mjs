@@ -87,6 +87,12 @@ export function completeness(samples) {
   return { samples, lost: samples ? { ring_full: 21, spool_full: 4 } : {}, lost_total: samples ? 25 : 0, truncated: Math.round(samples * 0.004), unnamed: Math.round(samples * 0.02), unnamed_frames: 0.031, truncated_reasons: { copy_exhausted: Math.round(samples * 0.003), no_unwind_info: Math.round(samples * 0.001) } };
 }
 
+/** An answer without anything cut. */
+export function unpruned(answer) {
+  const { self, cut } = answer.nodes;
+  return { ...answer, nodes: { ...answer.nodes, self: self.map((value, i) => value + cut[i]), cut: cut.map(() => 0) } };
+}
+
 /** The part of an answer under a path of names, without what was cut. */
 export function under(answer, path) {
   const { depth, frame, self, cut } = answer.nodes;

@@ -3,24 +3,12 @@
 // FUNCTION is a function expected in the graph of SERVICE (all services when empty); FROM (default -15m) and
 // TIMEOUT (seconds to wait for data, default 30) may be given. CHROMIUM is the browser, /usr/bin/chromium by default.
 // Exits 0 when every step holds, 1 with the step that does not.
+import { readFile } from "node:fs/promises";
 import { chromium } from "playwright-core";
+import { need, step } from "./step.mjs";
 
 const { BASE_URL, FUNCTION, SERVICE = "", OUT, FROM = "-15m", TIMEOUT = "30", CHROMIUM = "/usr/bin/chromium" } = process.env;
 const timeout = Number(TIMEOUT) * 1000;
-
-function need(holds, what) {
-  if (!holds) throw new Error(what);
-}
-
-async function step(name, run) {
-  const began = performance.now();
-  try {
-    await run();
-  } catch (error) {
-    throw new Error(`${name}: ${error.message}`);
-  }
-  console.log(`ok   ${name} (${Math.round(performance.now() - began)} ms)`);
-}
 
 /** Waits until the rectangle of the function stands still: a zoom moves it. */
 async function settledRect(page) {
@@ -32,16 +20,15 @@ async function settledRect(page) {
     if (Date.now() > until) throw new Error(`no rectangle of ${FUNCTION}${SERVICE ? ` in service ${SERVICE}` : ""}; the page says: ${await said(page)}`);
     last = JSON.stringify(rect);
     await page.waitForTimeout(150);
-    if (!rect) await reloadIfEmpty(page);
+    if (!rect && (await mayHaveComeTooEarly(page))) await page.reload();
   }
 }
 
-// The agent's first window may not have been stored yet when the page opened.
-async function reloadIfEmpty(page) {
-  if (await page.locator("[data-testid=empty]").count()) {
-    await page.waitForTimeout(1000);
-    await page.reload();
-  }
+// The agent's first window, or its symbols, may not have been stored yet when the page asked.
+async function mayHaveComeTooEarly(page) {
+  await page.waitForTimeout(1000);
+  const [empty, counts] = [page.locator("[data-testid=empty]"), page.locator("[data-testid=completeness]")];
+  return (await empty.count()) > 0 || ((await counts.count()) > 0 && (await counts.innerText()).includes("unnamed"));
 }
 
 async function said(page) {
@@ -58,10 +45,34 @@ async function check(page) {
   const failures = [];
   page.on("pageerror", (error) => failures.push(error.message));
   page.on("console", (message) => message.type() === "error" && failures.push(message.text()));
-  const address = new URL("/", BASE_URL);
+  const address = new URL("/explore", BASE_URL);
   address.searchParams.set("from", FROM);
   if (SERVICE) address.searchParams.set("service", SERVICE);
 
+  if (SERVICE) {
+    await step("the page of services lists it, with what it takes, and leads to its flamegraph", async () => {
+      await page.goto(new URL("/", BASE_URL).href);
+      const row = page.locator(`tr[data-service="${SERVICE}"]`);
+      await row.waitFor({ timeout });
+      // "<0.001" at first: the window is long, and the service has just begun.
+      const cores = row.locator("[data-column=cores]");
+      const until = Date.now() + timeout;
+      while (!(Number(await cores.innerText()) > 0)) {
+        need(Date.now() < until, `cores: ${await cores.innerText()}`);
+        await page.waitForTimeout(250);
+      }
+      await row.locator(".trend path").waitFor({ state: "attached", timeout });
+      await page.getByTestId("find").fill("no service is called so");
+      await row.waitFor({ state: "detached", timeout });
+      await page.getByTestId("find").fill(SERVICE);
+      await row.getByRole("link").click();
+      await page.waitForURL((url) => url.pathname === "/explore" && url.searchParams.get("query") === `{service="${SERVICE}"}`, { timeout });
+    });
+    await step("an address from when Explore stood at / still leads there", async () => {
+      await page.goto(new URL(`/?service=${SERVICE}`, BASE_URL).href);
+      await page.waitForURL((url) => url.pathname === "/explore" && url.searchParams.get("service") === SERVICE, { timeout });
+    });
+  }
   await step("the page opens", async () => {
     const response = await page.goto(address.href);
     need(response.ok(), `status ${response.status()} from ${address.href}`);
@@ -109,6 +120,35 @@ async function check(page) {
   await step("completeness is told", async () => {
     const text = await page.locator("[data-testid=completeness]").innerText();
     for (const word of ["samples", "lost", "truncated", "unnamed"]) need(text.includes(word), `“${word}” is missing: ${text}`);
+  });
+  await step("the call tree lists it", async () => {
+    await page.locator("[data-choice=tree]").click();
+    await page.locator("[data-testid=call-tree-rows] .row").first().waitFor({ timeout });
+    need(new URL(page.url()).searchParams.get("pane") === "tree", `the address does not say so: ${page.url()}`);
+  });
+  await step("callers and callees are told", async () => {
+    await page.locator("[data-choice=callers]").click();
+    await page.locator("[data-testid=table-filter]").fill(FUNCTION);
+    await page.locator("[data-testid=table] .row", { hasText: FUNCTION }).first().click();
+    await page.locator("[data-testid=callees-rows] .row", { hasText: FUNCTION }).first().waitFor({ timeout });
+    await page.locator("[data-testid=table-filter]").fill("");
+    await page.locator("[aria-label=Graph] [data-choice=flame]").click();
+  });
+  await step("a menu hides it, and undo brings it back", async () => {
+    await page.mouse.click(...middle(await settledRect(page)), { button: "right" });
+    await page.locator("[data-action=hide]").click();
+    const chip = page.locator("[data-testid=chip][data-kind=hide]", { hasText: "−" });
+    await chip.waitFor({ timeout });
+    await page.locator("[aria-label=Undo]").click();
+    await chip.waitFor({ state: "detached", timeout });
+    await settledRect(page);
+  });
+  await step("speedscope is exported", async () => {
+    await page.locator("[data-testid=export]").click();
+    const [file] = await Promise.all([page.waitForEvent("download", { timeout }), page.locator("[data-export=speedscope]").click()]);
+    const { shared } = JSON.parse(await readFile(await file.path(), "utf8"));
+    need(shared.frames.some(({ name }) => name.includes(FUNCTION)), `${shared.frames.length} functions, and not it`);
+    await page.keyboard.press("Escape");
   });
   need(failures.length === 0, `the page reported errors: ${failures.join("; ")}`);
 }

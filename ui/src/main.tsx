@@ -1,9 +1,30 @@
 import { render } from "preact";
+import { isOfExplore } from "./data/services";
 import { Explore } from "./explore/Explore";
 import { start } from "./explore/store";
+import { Hosts } from "./hosts/Hosts";
+import { startHosts } from "./hosts/store";
+import { Services } from "./services/Services";
+import { startServices } from "./services/store";
 import "./styles/base.css";
 import "./styles/explore.css";
+import "./styles/hosts.css";
+import "./styles/rows.css";
+import "./styles/services.css";
 
-start();
+// Links to Explore from before the services stood at `/` still lead to what they showed.
+if (location.pathname === "/" && isOfExplore(location.search)) history.replaceState(history.state, "", `/explore${location.search}`);
+
 const root = document.getElementById("app");
-if (root) render(<Explore />, root);
+if (root) {
+  if (location.pathname === "/hosts") {
+    startHosts();
+    render(<Hosts />, root);
+  } else if (location.pathname === "/") {
+    startServices();
+    render(<Services />, root);
+  } else {
+    start();
+    render(<Explore />, root);
+  }
+}

@@ -7,7 +7,7 @@ import { formatRelative, formatSpan, formatTime, isRelative, parseTime } from ".
 import { formatCount, formatRate, formatShare, formatValue } from "../src/data/units";
 import { DEFAULTS, formatState, parseState, type ExploreState } from "../src/data/url";
 import { apiUrl } from "../src/data/api";
-import { makePalette, moduleHue } from "../src/flame/palette";
+import { makePalette } from "../src/flame/palette";
 import { SMALL, treeOf } from "./tree";
 
 describe("address", () => {
@@ -130,10 +130,10 @@ describe("palette", () => {
     return (hi + 0.05) / (lo + 0.05);
   };
   it.each([["light", false], ["dark", true]] as const)("keeps labels readable (WCAG AA) in %s", (_, dark) => {
-    for (const mode of ["module", "kernel"] as const) {
+    for (const mode of ["module", "kernel", "package"] as const) {
       const palette = makePalette(mode, dark);
       for (let i = 0; i < 300; i++) {
-        for (const kind of ["native", "kernel", "python", "root"]) {
+        for (const kind of ["native", "kernel", "cpython", "jvm", "go", "other", "root"]) {
           expect(contrast(palette.fill(`f${i}`, `m${i}`, kind), palette.text)).toBeGreaterThan(4.5);
         }
       }
@@ -141,6 +141,7 @@ describe("palette", () => {
     }
   });
   it("gives a module one hue wherever it is installed", () => {
-    expect(moduleHue("/usr/lib/libc.so.6")).toBe(moduleHue("/lib/x86_64-linux-gnu/libc.so.6"));
+    const { fill } = makePalette("module", false);
+    expect(fill("f", "/usr/lib/libc.so.6", "native")).toBe(fill("f", "/lib/x86_64-linux-gnu/libc.so.6", "native"));
   });
 });

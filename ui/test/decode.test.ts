@@ -25,7 +25,7 @@ describe("decode", () => {
     expect(t.count).toBeGreaterThan(20_000);
     for (let i = 1; i < t.count; i++) {
       const p = t.parent[i];
-      expect(t.depth[p]).toBe(t.depth[i] - 1);
+      if (t.depth[p] !== t.depth[i] - 1) throw new Error(`node ${i} is not one deeper than its parent`);
       if (!(p < i && t.end[i] <= t.end[p])) throw new Error(`node ${i} leaves its parent`);
       if (t.start[i] + t.total[i] > t.start[p] + t.total[p] + 1e-3) throw new Error(`node ${i} overflows`);
     }

@@ -43,7 +43,7 @@ export function answerOf(callees: Written[], rootCut = 0): FlamegraphAnswer {
   add(callees, 1);
   return {
     from: 0, to: 10, type: "cpu", unit: "nanoseconds", total: 0, samples: 1,
-    completeness: { samples: 1, lost: {}, lost_total: 0, truncated: 0, truncated_reasons: {}, unnamed: 0 },
+    completeness: { samples: 1, lost: {}, lost_total: 0, caveats: {}, truncated: 0, truncated_reasons: {}, unnamed: 0 },
     strings, frames, kinds: ["root", "native"], nodes,
   };
 }

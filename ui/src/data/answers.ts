@@ -7,11 +7,14 @@ export interface Completeness {
   /** Samples lost on the selected hosts in the window, by reason. */
   lost: Record<string, number>;
   lost_total: number;
+  /** Samples of the selected hosts that are kept and are less than what was configured, by caveat. */
+  caveats: Record<string, number>;
   /** Samples whose stack does not reach a root. */
   truncated: number;
   truncated_reasons: Record<string, number>;
   /** Samples whose leaf frame has no function name. */
   unnamed: number;
+  unnamed_reasons?: Record<string, number>;
   /** Share (0 to 1) of distinct frames without a name. */
   unnamed_frames?: number;
 }
@@ -26,7 +29,7 @@ export interface FlamegraphAnswer {
   samples: number;
   completeness: Completeness;
   strings: string[];
-  frames: { name: number[]; module: number[]; file: number[]; line: number[]; kind: number[] };
+  frames: { name: number[]; module: number[]; file: number[]; line: number[]; kind: number[]; unnamed?: number[] };
   kinds: string[];
   nodes: { depth: number[]; frame: number[]; self: number[]; cut: number[] };
 }
@@ -87,4 +90,8 @@ export interface StatusAnswer {
   started: number;
   samples_stored: number;
   batches: number;
+  store_bytes?: number;
+  /** Unix seconds from which on each tier holds everything, 0 where nothing was deleted yet; counts since the start. */
+  store?: { writable: boolean; raw_from: number; minute_from: number; hour_from: number; deleted_by_size: number; refused_full: number };
+  symbols?: { objects: number; bytes: number; quota_bytes: number; bad: number };
 }

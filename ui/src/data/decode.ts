@@ -7,6 +7,8 @@ export interface FrameTable {
   readonly file: readonly string[];
   readonly line: Int32Array;
   readonly kind: readonly string[];
+  /** Why a frame has no name; empty where it has one. Not all that make tables know. */
+  readonly unnamed?: readonly string[];
 }
 
 /**
@@ -81,11 +83,15 @@ function decodeFrames({ frames, strings, kinds }: FlamegraphAnswer): FrameTable 
     file: text(frames.file, strings, "file"),
     line: Int32Array.from(frames.line),
     kind: text(frames.kind, kinds, "kind"),
+    ...(frames.unnamed ? { unnamed: text(frames.unnamed, strings, "unnamed") } : {}),
   };
 }
 
+/** A tree's columns in preorder. */
+export type Columns = Readonly<Record<keyof FlamegraphAnswer["nodes"], ArrayLike<number>>>;
+
 /** Derives parent, subtree end, total and start from preorder depth, self and cut. Throws DecodeError. */
-export function buildTree(nodes: FlamegraphAnswer["nodes"], frames: FrameTable): CallTree {
+export function buildTree(nodes: Columns, frames: FrameTable): CallTree {
   const count = nodes.depth.length;
   if (count === 0) throw new DecodeError("there is no root node");
   for (const column of ["frame", "self", "cut"] as const) {

@@ -1,9 +1,13 @@
 import { formatPath, parsePath, type FramePath } from "./path";
 import { withValue } from "./selector";
+import { formatTransforms, parseTransforms, type Transform } from "./transform";
 
 export type View = "split" | "flame" | "table";
 export type Direction = "flame" | "icicle";
-export type ColorMode = "module" | "kernel";
+/** What the pane beside the table shows. */
+export type Pane = "graph" | "tree" | "callers";
+/** By binary and library; by kernel, program and runtime; by crate, namespace or package. */
+export type ColorMode = "module" | "kernel" | "package";
 export type SortKey = "self" | "total" | "name";
 
 /** Everything the Explore page shows, as its address holds it. Defaults are left out of the address. */
@@ -15,11 +19,18 @@ export interface ExploreState {
   /** Label by which the time series is split. */
   readonly by: string;
   readonly path: FramePath;
+  /** What was done to the tree, in order; the path is one in the result. */
+  readonly transforms: readonly Transform[];
+  /** Whether every function is asked for, however narrow. */
+  readonly whole: boolean;
   readonly search: string;
   /** Filter of the table. */
   readonly filter: string;
   readonly view: View;
   readonly direction: Direction;
+  readonly pane: Pane;
+  /** The function whose callers and callees are shown. */
+  readonly fn: string;
   readonly color: ColorMode;
   readonly sort: SortKey;
   readonly live: boolean;
@@ -32,10 +43,14 @@ export const DEFAULTS: ExploreState = {
   type: "cpu",
   by: "service",
   path: [],
+  transforms: [],
+  whole: false,
   search: "",
   filter: "",
   view: "split",
   direction: "flame",
+  pane: "graph",
+  fn: "",
   color: "module",
   sort: "self",
   live: false,
@@ -58,11 +73,15 @@ export function parseState(search: string): ExploreState {
     type: text("type"),
     by: text("by"),
     path: parsePath(p.get("path") ?? ""),
+    transforms: parseTransforms(p.get("transforms") ?? ""),
+    whole: p.get("whole") === "1",
     search: text("search"),
     filter: text("filter"),
     view: one("view", ["split", "flame", "table"]),
     direction: one("direction", ["flame", "icicle"]),
-    color: one("color", ["module", "kernel"]),
+    pane: one("pane", ["graph", "tree", "callers"]),
+    fn: text("fn"),
+    color: one("color", ["module", "kernel", "package"]),
     sort: one("sort", ["self", "total", "name"]),
     live: p.get("live") === "1",
   };
@@ -71,11 +90,18 @@ export function parseState(search: string): ExploreState {
 /** The query string of a state, with its `?`; empty when everything is default. */
 export function formatState(state: ExploreState): string {
   const p = new URLSearchParams();
-  for (const key of Object.keys(DEFAULTS) as (keyof ExploreState)[]) {
-    const text = key === "path" ? formatPath(state.path) : key === "live" ? (state.live ? "1" : "") : String(state[key]);
-    const fallback = key === "path" || key === "live" ? "" : String(DEFAULTS[key]);
-    if (text !== fallback) p.set(key, text);
-  }
+  const defaults = asTexts(DEFAULTS);
+  for (const [key, text] of Object.entries(asTexts(state))) if (text !== defaults[key]) p.set(key, text);
   const out = p.toString();
   return out === "" ? "" : `?${out}`;
+}
+
+function asTexts(state: ExploreState): Record<string, string> {
+  return {
+    ...(state as unknown as Record<string, string>),
+    path: formatPath(state.path),
+    transforms: formatTransforms(state.transforms),
+    whole: state.whole ? "1" : "",
+    live: state.live ? "1" : "",
+  };
 }

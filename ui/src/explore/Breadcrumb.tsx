@@ -1,5 +1,6 @@
 import { shortName } from "../flame/text";
 import { Icon } from "./icons";
+import { Chips, Exactness } from "./Chips";
 import { detailState, shown, state, undoable, zoomTo } from "./store";
 
 // More steps are folded in the middle: the line must stay one line.
@@ -13,8 +14,9 @@ export function Breadcrumb() {
   const { loading, error } = detailState.value;
   const view = shown.value;
   return (
-    <nav class="breadcrumb" aria-label="Zoom" data-testid="breadcrumb">
+    <nav class="breadcrumb" aria-label="What was done to the graph, and the zoom" data-testid="breadcrumb">
       <button type="button" class="control icon-only" title="Undo the last change  (Back)" aria-label="Undo" disabled={!undoable.value} onClick={() => history.back()}><Icon name="undo" /></button>
+      <Chips />
       <button type="button" class="crumb" aria-current={path.length === 0} onClick={() => zoomTo([])}>all</button>
       {folded && <button type="button" class="crumb" title={path.slice(0, first).map((s) => s.name).join("\n")} onClick={() => zoomTo(path.slice(0, first))}>… {first} callers</button>}
       {path.slice(first).map((step, i) => {
@@ -24,6 +26,7 @@ export function Breadcrumb() {
       {path.length > 0 && view && !view.exact && (loading
         ? <span class="quiet">loading what is narrower here…</span>
         : error ? <span class="note">narrow functions are missing here: {error.message}</span> : null)}
+      <Exactness />
     </nav>
   );
 }

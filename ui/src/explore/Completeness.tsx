@@ -24,7 +24,19 @@ export function Completeness() {
       <Fact label="unnamed" value={formatCount(facts.unnamed) + share(facts.unnamed, facts.samples)} bad={facts.unnamed > 0.1 * facts.samples}>
         <Unnamed facts={facts} />
       </Fact>
+      <Caveats of={facts.caveats} />
     </div>
+  );
+}
+
+/** Shown only where there is something to say. */
+function Caveats({ of }: { of: Record<string, number> | undefined }) {
+  const most = Math.max(0, ...Object.values(of ?? {}));
+  if (most === 0) return null;
+  return (
+    <Fact label="with a caveat" value={formatCount(most)}>
+      Samples of the selected hosts that are kept and are less than what was configured. <Reasons of={of} none="None are." />
+    </Fact>
   );
 }
 
@@ -32,7 +44,7 @@ function Unnamed({ facts }: { facts: Facts }) {
   return (
     <>
       Samples in a function whose name is not known, shown as module+0xaddress. Symbols that arrive later name them afterwards.
-      {facts.unnamed_frames !== undefined && <> Of the distinct functions here, {formatShare(facts.unnamed_frames)} have no name.</>}
+      {facts.unnamed_frames !== undefined && <> Of the distinct functions here, {formatShare(facts.unnamed_frames)} have no name.</>} <Reasons of={facts.unnamed_reasons} none="All have one." />
     </>
   );
 }

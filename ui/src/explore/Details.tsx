@@ -1,7 +1,16 @@
 import type { Profile } from "../data/decode";
 import { formatRate, formatShare, formatValue } from "../data/units";
 import { hovered, selected } from "./focus";
-import { shown, wholeState } from "./store";
+import { allTotal, shown } from "./store";
+
+// Why a function has no name, by the reason in the answer, and what helps.
+const NO_NAME: Record<string, string> = {
+  no_symbols: "no name: no symbols have arrived for this file; those that come later will name it",
+  not_covered: "no name: the symbols of this file name nothing here",
+  bad_symbols: "no name: the symbols of this file could not be read",
+  no_build_id: "no name: this file has no build id to find symbols by",
+  no_mapping: "no name: no file is mapped here",
+};
 
 /** The line that is always there: what the mouse is on, else the keyboard, else the zoom. */
 export function Details() {
@@ -24,6 +33,7 @@ export function Details() {
           {node > 0 && <span>{frames.module[frame] || "no module"}</span>}
           {place && <span class="mono">{place}</span>}
           {node > 0 && <span>{frames.kind[frame]}</span>}
+          {frames.unnamed?.[frame] && <span>{NO_NAME[frames.unnamed[frame]] ?? `no name: ${frames.unnamed[frame].replaceAll("_", " ")}`}</span>}
         </span>
       </div>
       <Amounts profile={profile} label="self" value={tree.self[node]} zoom={view.node} />
@@ -34,7 +44,7 @@ export function Details() {
 
 function Amounts({ profile, label, value, zoom }: { profile: Profile; label: string; value: number; zoom: number }) {
   const view = profile.tree.total[zoom];
-  const all = wholeState.value.value?.tree.total[0] ?? 0;
+  const all = allTotal.value;
   return (
     <dl class="amounts">
       <dt>{label}</dt>

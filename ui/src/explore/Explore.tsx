@@ -1,6 +1,9 @@
 import { useEffect } from "preact/hooks";
 import { Breadcrumb } from "./Breadcrumb";
+import { CallersPane } from "./CallersPane";
+import { CallTreePane } from "./CallTreePane";
 import { Completeness } from "./Completeness";
+import { ContextMenu } from "./ContextMenu";
 import { Details } from "./Details";
 import { FlamePane } from "./FlamePane";
 import { FunctionTable } from "./FunctionTable";
@@ -16,19 +19,22 @@ import { Toolbar } from "./Toolbar";
 /** The Explore page, top to bottom. */
 export function Explore() {
   useEffect(connectKeys, []);
-  const { view } = state.value;
+  const { view, pane } = state.value;
   return (
     <div class="explore">
       <Header />
-      <QueryBar />
-      <Progress />
-      <TimeSeries />
-      <Toolbar />
-      <Breadcrumb />
-      <main class={`panes view-${view} ${stale.value ? "stale" : ""}`}>
-        {view !== "flame" && <FunctionTable />}
-        {view !== "table" && <FlamePane />}
-        <PaneState />
+      <main class="explore-main">
+        <QueryBar />
+        <Progress />
+        <TimeSeries />
+        <Toolbar />
+        <Breadcrumb />
+        <div class={`panes view-${view} ${stale.value ? "stale" : ""}`}>
+          {view !== "flame" && <FunctionTable />}
+          {view !== "table" && (pane === "tree" ? <CallTreePane /> : pane === "callers" ? <CallersPane /> : <FlamePane />)}
+          <PaneState />
+        </div>
+        <ContextMenu />
       </main>
       <footer class="footer">
         <Details />

@@ -4,44 +4,49 @@ import { pathOf } from "../data/path";
 import { FlameEngine } from "../flame/engine";
 import type { Hit } from "../flame/hit";
 import { makePalette } from "../flame/palette";
-import { announcement, engine as mounted, hovered, selected } from "./focus";
+import { Legend } from "./Legend";
+import { announcement, engine as mounted, hovered, select, selected } from "./focus";
 import { connectInput } from "./flameInput";
+import { openMenu } from "./menuState";
 import { found, shown, state, zoomTo } from "./store";
 import { dark, mayAnimate } from "./theme";
 import { installTestHandle } from "./testHandle";
 
 /** The flamegraph: two canvases as large as the pane, a scrollbar of its own, and a live description. */
 export function FlamePane() {
-  const pane = useRef<HTMLDivElement>(null);
+  const box = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const overlay = useRef<HTMLCanvasElement>(null);
   const thumb = useRef<HTMLDivElement>(null);
   useEffect(() => {
-    if (!pane.current || !canvas.current || !overlay.current || !thumb.current) return;
-    return mount(pane.current, canvas.current, overlay.current, thumb.current);
+    if (!box.current || !canvas.current || !overlay.current || !thumb.current) return;
+    return mount(box.current, canvas.current, overlay.current, thumb.current);
   }, []);
   return (
-    <div class="flame-pane" ref={pane}>
-      <canvas
-        ref={canvas}
-        data-testid="flame-canvas"
-        class="flame-canvas"
-        tabIndex={0}
-        role="application"
-        aria-label="Flamegraph. Arrow keys move, Enter zooms, Escape shows everything. The table lists the same functions."
-        aria-describedby="flame-live"
-      />
-      <canvas ref={overlay} class="flame-overlay" aria-hidden="true" />
-      <div class="scroll-thumb" ref={thumb} hidden />
+    <div class="flame-pane">
+      <Legend palette={palette} />
+      <div class="flame-box" ref={box}>
+        <canvas
+          ref={canvas}
+          data-testid="flame-canvas"
+          class="flame-canvas"
+          tabIndex={0}
+          role="application"
+          aria-label="Flamegraph. Arrow keys move, Enter zooms, Escape shows everything. The call tree, key d, says the same as text."
+          aria-describedby="flame-live"
+        />
+        <canvas ref={overlay} class="flame-overlay" aria-hidden="true" />
+        <div class="scroll-thumb" ref={thumb} hidden />
+      </div>
       <div id="flame-live" class="visually-hidden" aria-live="polite">{announcement.value}</div>
     </div>
   );
 }
 
-function mount(pane: HTMLElement, canvas: HTMLCanvasElement, overlay: HTMLCanvasElement, thumb: HTMLElement): () => void {
+function mount(box: HTMLElement, canvas: HTMLCanvasElement, overlay: HTMLCanvasElement, thumb: HTMLElement): () => void {
   const engine = new FlameEngine(canvas, overlay);
-  const size = new ResizeObserver(() => engine.resize(pane.clientWidth, pane.clientHeight));
-  size.observe(pane);
+  const size = new ResizeObserver(() => engine.resize(box.clientWidth, box.clientHeight));
+  size.observe(box);
   engine.onScroll = () => placeThumb(engine, thumb);
   const disconnect = connectInput(canvas, engine, {
     onHover: (hit) => {
@@ -49,6 +54,7 @@ function mount(pane: HTMLElement, canvas: HTMLCanvasElement, overlay: HTMLCanvas
       hovered.value = hit && engine.tree ? { tree: engine.tree, hit } : null;
     },
     onClick: (hit) => click(engine, hit),
+    onMenu: (event, hit) => askMenu(engine, event, hit),
   });
   const dragThumb = connectThumb(engine, thumb);
   const stop = [effect(() => follow(engine)), effect(() => dress(engine))];
@@ -103,6 +109,15 @@ function click(engine: FlameEngine, hit: Hit): void {
   const path = pathOf(tree, hit.node);
   if (JSON.stringify(path) === drawnPath) engine.recenter(mayAnimate());
   else zoomTo(path);
+}
+
+function askMenu(engine: FlameEngine, event: MouseEvent, hit: Hit | null): void {
+  const { tree } = engine;
+  const node = hit && !hit.dust ? hit.node : event.button === 2 ? -1 : selected.peek();
+  if (!tree || node < 0) return event.preventDefault();
+  const rect = hit ? null : engine.rectOf(node);
+  select(node);
+  openMenu(event, tree, node, rect ? { getBoundingClientRect: () => ({ left: rect.x, bottom: rect.y + rect.h }) } : undefined);
 }
 
 function placeThumb(engine: FlameEngine, thumb: HTMLElement): void {

@@ -3,17 +3,20 @@ import { useEffect, useRef } from "preact/hooks";
 import type { TopFunction } from "../data/answers";
 import { tableRows, visibleRows } from "../data/rows";
 import type { SortKey } from "../data/url";
-import { formatCount, formatShare, formatValue } from "../data/units";
-import { lastSegment } from "../flame/palette";
+import { formatCount } from "../data/units";
+import { lastSegment } from "../flame/names";
 import { parseSearch } from "../flame/search";
-import { Meter } from "./QueryBar";
-import { go, state, top } from "./store";
+import { Amount } from "./Amount";
+import { scrollToRow } from "./scroll";
+import { openFunctionMenu } from "./menuState";
+import { functions, go, state, top, transformed } from "./store";
 
 const ROW = 24;
+const HEAD = 26;
 
 const filter = computed(() => state.value.filter);
 const sort = computed(() => state.value.sort);
-const answer = computed(() => top.state.value.value);
+const answer = computed(() => functions.value);
 const rows = computed(() => tableRows(answer.value?.functions ?? [], filter.value, sort.value));
 const viewport = signal({ scroll: 0, height: 600 });
 
@@ -31,22 +34,50 @@ export function FunctionTable() {
   }, []);
   const { loading, error } = top.state.value;
   return (
-    <div class="table-pane" data-testid="table" role="table" aria-label="Functions" aria-rowcount={rows.value.length + 1}>
+    <section class="table-pane" data-testid="table" aria-label="Functions">
       <div class="table-tools">
         <input type="search" class="control" placeholder="Filter functions" aria-label="Filter functions" data-testid="table-filter" value={filter.value}
           onInput={(e) => go({ filter: e.currentTarget.value }, "replace")} />
+        {transformed.value && <span class="quiet" title="Counted in the graph beside, with all that was done to it; functions too narrow for the answer are in nobody's self.">of this graph</span>}
         <span class="quiet number">{answer.value ? `${formatCount(rows.value.length)} of ${formatCount(answer.value.functions.length)}` : loading ? "loading…" : ""}</span>
       </div>
-      <div class="table-head" role="row">
-        <Head id="name" label="Function" />
-        <Head id="self" label="Self" />
-        <Head id="total" label="Total" />
-      </div>
-      <div class="table-body" ref={body} tabIndex={0} role="rowgroup" aria-label="Functions">
+      <div class="table-body" ref={body} tabIndex={0} role="grid" aria-label="Functions" aria-rowcount={rows.value.length + 1} aria-activedescendant={inPage(current.value) ? rowId(current.value) : undefined}
+        onKeyDown={(e) => onKey(e, body.current)} onContextMenu={(e) => { if (rows.value[current.value]) openFunctionMenu(e, rows.value[current.value], document.getElementById(rowId(current.value)) ?? undefined); }}>
+        <div class="table-head" role="row">
+          <Head id="name" label="Function" />
+          <Head id="self" label="Self" />
+          <Head id="total" label="Total" />
+        </div>
         {error && !answer.value ? <p class="table-note">{error.message}</p> : <Rows />}
       </div>
-    </div>
+    </section>
   );
+}
+
+// The row that the keyboard is on.
+const current = signal(0);
+const rowId = (row: number) => `function-${row}`;
+const range = computed(() => visibleRows(rows.value.length, viewport.value.scroll, viewport.value.height, ROW));
+const inPage = (row: number) => row >= range.value.first && row < range.value.last;
+
+function onKey(e: KeyboardEvent, body: HTMLElement | null): void {
+  if (e.ctrlKey || e.metaKey || e.altKey || e.target !== body) return;
+  const last = Math.max(0, rows.peek().length - 1);
+  const at = Math.min(current.peek(), last);
+  const to = { ArrowDown: at + 1, ArrowUp: at - 1, PageDown: at + 15, PageUp: at - 15, Home: 0, End: last }[e.key];
+  if (to !== undefined) {
+    current.value = Math.min(last, Math.max(0, to));
+    if (body) scrollToRow(body, current.value, ROW, HEAD);
+  } else if ((e.key === "Enter" || e.key === " ") && rows.peek()[at]) pick(rows.peek()[at]);
+  else return;
+  e.preventDefault();
+}
+
+// A click searches the function, a second one ends the search; beside callers and callees it shows those.
+function pick(f: TopFunction): void {
+  const { pane, view, search } = state.peek();
+  if (pane === "callers" && view === "split") go({ fn: f.name });
+  else go({ search: search === f.name ? "" : f.name }, "replace");
 }
 
 function Head({ id, label }: { id: SortKey; label: string }) {
@@ -59,8 +90,7 @@ function Head({ id, label }: { id: SortKey; label: string }) {
 }
 
 function Rows() {
-  const { scroll, height } = viewport.value;
-  const { first, last } = visibleRows(rows.value.length, scroll, height, ROW);
+  const { first, last } = range.value;
   const searched = state.value.search;
   const matcher = parseSearch(searched);
   const matches = typeof matcher === "function" ? matcher : () => false;
@@ -77,23 +107,11 @@ function Rows() {
 function Row({ f, index, marked }: { f: TopFunction; index: number; marked: boolean }) {
   const all = answer.value?.total || 1;
   const unit = answer.value?.unit ?? "";
-  // A click searches the function; a second one ends the search.
-  const toggle = () => go({ search: state.peek().search === f.name ? "" : f.name }, "replace");
   return (
-    <div class={`row ${marked ? "marked" : ""}`} role="row" aria-rowindex={index + 2} onClick={toggle} title={`${f.name}\n${f.module}${f.file ? `\n${f.file}:${f.line}` : ""}`}>
-      <span class="cell-name" role="cell"><span class="name">{f.name}</span><span class="module">{lastSegment(f.module)}</span></span>
+    <div id={rowId(index)} class={`row ${marked ? "marked" : ""} ${index === current.value ? "current" : ""}`} role="row" aria-rowindex={index + 2} onClick={() => { current.value = index; pick(f); }} onContextMenu={(e) => { e.stopPropagation(); current.value = index; openFunctionMenu(e, f); }} title={`${f.name}\n${f.module}${f.file ? `\n${f.file}:${f.line}` : ""}`}>
+      <span class="cell-name" role="gridcell"><span class="name">{f.name}</span><span class="module">{lastSegment(f.module)}</span></span>
       <Amount value={f.self} all={all} unit={unit} id="self" />
       <Amount value={f.total} all={all} unit={unit} id="total" />
     </div>
-  );
-}
-
-function Amount({ value, all, unit, id }: { value: number; all: number; unit: string; id: string }) {
-  return (
-    <span class={`cell-${id} amount`} role="cell">
-      <Meter share={value / all} />
-      <span class="number">{formatValue(value, unit)}</span>
-      <span class="number share">{formatShare(value / all)}</span>
-    </span>
   );
 }

@@ -2,6 +2,7 @@ import { useState } from "preact/hooks";
 import { parseSelector, selectedValue, withValue } from "../data/selector";
 import { formatLocal, formatSpan, parseTime } from "../data/time";
 import { formatCount, formatShare } from "../data/units";
+import { Meter } from "./Amount";
 import { Icon } from "./icons";
 import { Menu } from "./Menu";
 import { answeredWindow, go, LIVE_SECONDS, refresh, reselect, services, state, types, wholeState } from "./store";
@@ -56,10 +57,6 @@ function ServiceList({ current, choose }: { current: string | null; choose: (ser
 }
 
 /** A small bar that shows a share (0 to 1). */
-export function Meter({ share }: { share: number }) {
-  return <span class="meter" aria-hidden="true"><span style={{ width: `${Math.min(100, share * 100)}%` }} /></span>;
-}
-
 function SelectorField() {
   const { query } = state.value;
   const [draft, setDraft] = useState<string | null>(null);

@@ -1,22 +1,22 @@
 import { useState } from "preact/hooks";
-import { apiUrl } from "../data/api";
-import { pathParameter } from "../data/path";
-import { formatState, type View } from "../data/url";
+import { formatState, type ColorMode, type View } from "../data/url";
 import { formatShare } from "../data/units";
+import { Exports } from "./Exports";
 import { stepHit } from "./focus";
+import { showPane, type PaneChoice } from "./panes";
 import { Icon } from "./icons";
 import { Menu } from "./Menu";
-import { answeredParameters, found, go, shown, state } from "./store";
+import { found, go, shown, state } from "./store";
 import { pinnedTimes } from "./window";
 
 /** Above the pane: views, search with what it matched, colours, export. */
 export function Toolbar() {
-  const { view, direction, color } = state.value;
+  const { view, direction, pane, color } = state.value;
   return (
     <div class="toolbar">
-      <Choice label="View" value={view} options={[["table", "Table", "key t"], ["split", "Both", "key s"], ["flame", "Flame", "key f"]]} onChange={(v) => go({ view: v as View }, "replace")} />
-      <Choice label="Direction" value={direction} options={[["flame", "Root below", "key i"], ["icicle", "Root above", "key i"]]} onChange={(d) => go({ direction: d as "flame" | "icicle" }, "replace")} />
-      <Choice label="Colour" value={color} options={[["module", "Module", "a colour for each binary and library"], ["kernel", "Kernel / user", "kernel blue, native orange, interpreted green"]]} onChange={(c) => go({ color: c as "module" | "kernel" }, "replace")} />
+      <Choice label="Layout" value={view} options={[["table", "Table", "key t"], ["split", "Both", "key s"], ["flame", "Graph", "key s"]]} onChange={(v) => go({ view: v as View }, "replace")} />
+      <Choice label="Graph" value={view === "table" ? "" : pane === "graph" ? direction : pane} options={[["flame", "Flame", "root below, key f"], ["icicle", "Icicle", "root above, key i"], ["tree", "Call tree", "key d"], ["callers", "Callers", "callers and callees of one function, key c"]]} onChange={(p) => showPane(p as PaneChoice)} />
+      <Choice label="Colour" value={color} options={[["module", "Module", "a colour for each binary and library"], ["kernel", "Kernel / user", "kernel, programs, runtimes, interpreted code"], ["package", "Package", "a colour for each crate, namespace or package"]]} onChange={(c) => go({ color: c as ColorMode }, "replace")} />
       <span class="spacer" />
       <SearchBox />
       <CopyLink />
@@ -85,21 +85,4 @@ function CopyLink() {
     setTimeout(() => setDone(""), 2000);
   };
   return <button type="button" class="control" title="Copy a link with these exact times" onClick={() => void copy()}><Icon name="link" />{done || "Copy link"}</button>;
-}
-
-function Exports() {
-  const parameters = { ...answeredParameters(), path: pathParameter(state.value.path) };
-  const formats: [string, string, string, string][] = [
-    ["pprof", "pprof", "for go tool pprof", "profile.pb.gz"],
-    ["folded", "Folded stacks", "one stack a line", "stacks.folded"],
-    ["svg", "SVG", "a picture to send", "flamegraph.svg"],
-    ["json", "JSON", "what this page draws", "flamegraph.json"],
-  ];
-  return (
-    <div class="options">
-      {formats.map(([format, name, what, file]) => (
-        <a key={format} class="option" href={apiUrl("flamegraph", { ...parameters, format })} download={`flamekeeper-${file}`} data-export={format}><span class="option-name">{name}</span><span class="quiet">{what}</span></a>
-      ))}
-    </div>
-  );
 }

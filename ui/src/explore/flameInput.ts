@@ -9,6 +9,8 @@ const CLICK_SLACK = 4;
 export interface FlameGestures {
   onHover: (hit: Hit | null) => void;
   onClick: (hit: Hit) => void;
+  /** The hit is null where a key asked for the menu, or nothing is there. */
+  onMenu: (event: MouseEvent, hit: Hit | null) => void;
 }
 
 /** Connects mouse, touch and wheel to the engine; returns what disconnects them. */
@@ -45,6 +47,10 @@ export function connectInput(canvas: HTMLCanvasElement, engine: FlameEngine, ges
   canvas.addEventListener("pointercancel", () => {
     press = null;
     canvas.classList.remove("dragging");
+  }, { signal });
+  canvas.addEventListener("contextmenu", (e) => {
+    // The menu key has no button, and no place that means anything.
+    gestures.onMenu(e, e.button === 2 ? engine.at(e.offsetX, e.offsetY) : null);
   }, { signal });
   canvas.addEventListener("pointerleave", () => gestures.onHover(null), { signal });
   canvas.addEventListener("wheel", (e) => onWheel(e, engine), { signal, passive: false });

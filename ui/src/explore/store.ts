@@ -2,8 +2,10 @@ import { batch, computed, effect, signal } from "@preact/signals";
 import { apiUrl, type Parameters } from "../data/api";
 import type { LabelsAnswer, ServicesAnswer, StatusAnswer, TimeseriesAnswer, TopAnswer, TypesAnswer, FlamegraphAnswer } from "../data/answers";
 import { decodeProfile, type Profile } from "../data/decode";
-import { formatPath, isPruned, parsePath, pathParameter, resolvePath, type FramePath } from "../data/path";
+import { formatPath, isPruned, parsePath, pathOf, pathParameter, resolvePath, type FramePath } from "../data/path";
 import { Resource } from "../data/resource";
+import { cutBelow, functionsOf } from "../data/functions";
+import { applyTransforms, formatTransforms, parseTransforms, type Transform, type Transformed } from "../data/transform";
 import { formatState, parseState, type ExploreState } from "../data/url";
 import { matchFrames, parseSearch, search, type Found } from "../flame/search";
 
@@ -38,10 +40,13 @@ export const status = new Resource<StatusAnswer, StatusAnswer>(identity);
 const whole = new Resource<FlamegraphAnswer, Profile>(decodeTimed);
 /** The exact flamegraph under the zoomed path, where the whole one was pruned there. */
 const detail = new Resource<FlamegraphAnswer, Profile>(decodeTimed);
+/** The whole selection with narrow functions too: what transforms, callers and callees are worked out from. */
+const fine = new Resource<FlamegraphAnswer, Profile>(decodeTimed);
 
 /** The whole flamegraph's state: for loading, errors, and shares of all. */
 export const wholeState = whole.state;
 export const detailState = detail.state;
+export const fineState = fine.state;
 
 // How many steps of this page Back can undo: one more would leave the page.
 function stepsBack(): number {
@@ -93,6 +98,12 @@ const zoomText = computed(() => formatPath(state.value.path));
 const zoomPath = computed(() => parsePath(zoomText.value));
 const searchText = computed(() => state.value.search);
 const wantsTable = computed(() => state.value.view !== "flame");
+// The share of the view below which functions are left out of a graph that the page works out itself: fine enough to be exact
+// for most windows, and a bound for the others.
+const FINE = 0.00001;
+const fineShare = computed(() => (state.value.whole ? 0 : state.value.transforms.length > 0 || state.value.pane === "callers" ? FINE : null));
+const transformsText = computed(() => formatTransforms(state.value.transforms));
+const transforms = computed(() => parseTransforms(transformsText.value));
 
 /** The parameters every request about the selection shares. */
 export function selectionParameters(): Parameters {
@@ -118,14 +129,38 @@ const wholeProfile = computed(() => whole.state.value.value);
 const answeredUrl = computed(() => whole.state.value.url);
 const detailProfile = computed(() => detail.state.value.value);
 const detailLoadedFrom = computed(() => detail.state.value.url);
+const fineProfile = computed(() => fine.state.value.value);
+const fineLoadedFrom = computed(() => fine.state.value.url);
 
-/** The whole selection's call tree, and the one to draw: with the exact detail under the zoom where it has arrived. */
-export const shown = computed<{ profile: Profile; node: number; exact: boolean } | null>(() => {
+/** The address of the answer with narrow functions; empty where nothing is worked out, or nothing was left out. */
+const fineUrl = computed(() => {
   const profile = wholeProfile.value;
+  const share = fineShare.value;
+  if (!profile || share === null || !isPruned(profile.tree, 0)) return "";
+  return apiUrl("flamegraph", { ...answeredParameters(), min_share: share });
+});
+
+/** What the graph is made of: the finest answer about the whole selection that is there and wanted. */
+const base = computed(() => (fineProfile.value && fineUrl.value !== "" && fineLoadedFrom.value === fineUrl.value ? fineProfile.value : wholeProfile.value));
+
+/** What 100 per cent of all is: the whole selection, before transforms. */
+export const allTotal = computed(() => base.value?.tree.total[0] ?? 0);
+
+/** What the transforms made of the whole selection's call tree; null without transforms or an answer. */
+export const transformed = computed<(Transformed & { profile: Profile }) | null>(() => {
+  const profile = base.value;
+  if (!profile || transforms.value.length === 0) return null;
+  const result = applyTransforms(profile.tree, transforms.value);
+  return { ...result, profile: { ...profile, tree: result.tree } };
+});
+
+/** The call tree to draw: what transforms made of the whole; without them the exact detail under the zoom where it has arrived. */
+export const shown = computed<{ profile: Profile; node: number; exact: boolean } | null>(() => {
+  const profile = transformed.value?.profile ?? base.value;
   if (!profile) return null;
   const path = zoomPath.value;
   const exact = detailProfile.value;
-  if (path.length > 0 && exact && detailLoadedFrom.value === detailUrl.value) {
+  if (path.length > 0 && transforms.value.length === 0 && exact && detailLoadedFrom.value === detailUrl.value) {
     const { node, found } = resolvePath(exact.tree, path);
     if (found === path.length) return { profile: exact, node, exact: true };
   }
@@ -135,12 +170,22 @@ export const shown = computed<{ profile: Profile; node: number; exact: boolean }
 
 /** The address of the exact answer under the zoom; empty where the whole answer is already exact there. */
 const detailUrl = computed(() => {
-  const profile = wholeProfile.value;
+  const profile = base.value;
   const path = zoomPath.value;
-  if (!profile || path.length === 0) return "";
+  if (!profile || path.length === 0 || transforms.value.length > 0) return "";
   const { node, found } = resolvePath(profile.tree, path);
   if (found === path.length && !isPruned(profile.tree, node)) return "";
   return apiUrl("flamegraph", { ...answeredParameters(), path: pathParameter(path) });
+});
+
+/** What the server cut below the node in view. */
+export const cutInView = computed(() => (shown.value ? cutBelow(shown.value.profile.tree, shown.value.node) : 0));
+
+/** The functions of the table: the server's, from every stack; where there are transforms, those of what they made. */
+export const functions = computed<Pick<TopAnswer, "functions" | "total" | "unit"> | null>(() => {
+  const made = transformed.value;
+  if (transforms.value.length === 0) return top.state.value.value;
+  return made && { functions: functionsOf(made.tree), total: made.tree.total[0], unit: made.profile.unit };
 });
 
 /** What the search matches in view; an error text for a broken expression. */
@@ -169,11 +214,14 @@ export function start(): void {
     const p = selectionParameters();
     const window = { from: p.from, to: p.to };
     batch(() => {
-      void whole.load(apiUrl("flamegraph", p));
       void services.load(apiUrl("services", window));
       void types.load(apiUrl("types", window));
       void labels.load(apiUrl("labels", window));
     });
+  });
+  effect(() => {
+    generation.value;
+    void whole.load(apiUrl("flamegraph", selectionParameters()));
   });
   effect(() => {
     generation.value;
@@ -182,13 +230,17 @@ export function start(): void {
   effect(() => {
     // After the flamegraph, and of the same window, so that their shares agree.
     const profile = wholeProfile.value;
-    if (profile && wantsTable.value) void top.load(apiUrl("top", { ...answeredParameters(), limit: 0 }));
+    if (profile && wantsTable.value && transforms.value.length === 0) void top.load(apiUrl("top", { ...answeredParameters(), limit: 0 }));
   });
   effect(() => {
     // Read so that a refreshed whole refreshes its detail too.
     wholeProfile.value;
     const url = detailUrl.value;
     if (url !== "") void detail.load(url);
+  });
+  effect(() => {
+    const url = fineUrl.value;
+    if (url !== "") void fine.load(url);
   });
   effect(() => {
     const profile = wholeProfile.value;
@@ -205,4 +257,24 @@ export function start(): void {
 /** The path of the zoom. */
 export function zoomTo(path: FramePath, how: "push" | "replace" = "push"): void {
   go({ path }, how);
+}
+
+/** Does one thing more to the tree; the zoom stays on its node, or on the nearest caller that is left. */
+export function transform(one: Transform): void {
+  const view = shown.peek();
+  if (!view) return;
+  const { tree, at } = applyTransforms(view.profile.tree, [one]);
+  let node = view.node;
+  while (node > 0 && at[node] < 0) node = view.profile.tree.parent[node];
+  go({ transforms: [...state.peek().transforms, one], path: pathOf(tree, Math.max(0, at[node])) });
+}
+
+/** Takes back one of the transforms; the others stay. */
+export function untransform(index: number): void {
+  go({ transforms: state.peek().transforms.filter((_, i) => i !== index), path: [] });
+}
+
+/** Asks for every function, however narrow. */
+export function loadAll(): void {
+  go({ whole: true });
 }

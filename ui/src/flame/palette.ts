@@ -1,5 +1,7 @@
 /** Colours of functions: stable by name, equal in lightness, so that no module shouts. */
 
+import type { ColorMode } from "../data/url";
+import { groupOf, type Group } from "./groups";
 
 /** What the renderer paints with. */
 export interface Palette {
@@ -13,6 +15,8 @@ export interface Palette {
   readonly selection: string;
   /** The fill of a function. */
   readonly fill: (name: string, module: string, kind: string) => string;
+  /** The colour of a group, for a legend: that of its functions in the middle. */
+  readonly swatch: (group: Group) => string;
 }
 
 // Hues that stay apart from each other at equal lightness, in OKLCH degrees, the warm ones first.
@@ -46,9 +50,9 @@ function channel(linear: number): number {
   return Math.round(encoded * 255);
 }
 
-/** The hue of a module. */
-export function moduleHue(module: string): number {
-  return HUES[hash(lastSegment(module)) % HUES.length];
+/** The hue of a name. */
+export function hueOf(name: string): number {
+  return HUES[hash(name) % HUES.length];
 }
 
 /**
@@ -67,32 +71,15 @@ export function seriesColors(labels: readonly string[], dark: boolean): Map<stri
   return colors;
 }
 
-/** The file name of a module: `/usr/lib/libc.so.6` is `libc.so.6`. */
-export function lastSegment(module: string): string {
-  return module.slice(module.lastIndexOf("/") + 1);
-}
+// Functions of one group differ a little in lightness, so that neighbours are told apart.
+const SHADES = 5;
 
-/** The base kind of a frame: `native (inlined)` is `native`. */
-export function baseKind(kind: string): string {
-  const at = kind.indexOf(" (");
-  return at < 0 ? kind : kind.slice(0, at);
-}
-
-export function makePalette(mode: "module" | "kernel", dark: boolean): Palette {
-  const l = dark ? 0.45 : 0.84;
-  const c = dark ? 0.074 : 0.078;
+/** The palette of a mode for one of the themes. */
+export function makePalette(mode: ColorMode, dark: boolean): Palette {
   const fills = new Map<string, string>();
   const paint = (name: string, module: string, kind: string): string => {
     if (kind === "root") return dark ? "#2a2c31" : "#e9e7e3";
-    const base = baseKind(kind);
-    // A little lightness by function keeps neighbours of one module apart.
-    const shade = l + ((hash(name) % 5) - 2) * (dark ? 0.013 : 0.011);
-    if (base === "kernel") return oklch(shade, dark ? 0.03 : 0.028, 255);
-    if (mode === "kernel") return oklch(shade, c, base === "native" ? 58 : 150);
-    if (module === "") return oklch(shade, 0.012, 80);
-    const hue = moduleHue(module);
-    // Pinks look stronger than other hues of the same chroma.
-    return oklch(shade, hue >= 300 ? c * 0.72 : c, hue);
+    return groupColor(groupOf(mode, name, module, kind), dark, (hash(name) % SHADES) - 2);
   };
   return {
     background: dark ? "#17181b" : "#ffffff",
@@ -104,10 +91,21 @@ export function makePalette(mode: "module" | "kernel", dark: boolean): Palette {
     outline: dark ? "#ffffff" : "#1f1d1a",
     selection: dark ? "#ff8a4c" : "#c8420c",
     fill: (name, module, kind) => {
-      const key = `${kind}\n${module}\n${hash(name) % 5}`;
+      const key = `${kind}\n${module}\n${mode === "module" ? hash(name) % SHADES : name}`;
       let fill = fills.get(key);
       if (fill === undefined) fills.set(key, (fill = paint(name, module, kind)));
       return fill;
     },
+    swatch: (group) => groupColor(group, dark, 0),
   };
+}
+
+function groupColor({ key, hue }: Group, dark: boolean, shade: number): string {
+  const l = (dark ? 0.45 : 0.84) + shade * (dark ? 0.013 : 0.011);
+  const c = dark ? 0.074 : 0.078;
+  if (hue === "kernel") return oklch(l, dark ? 0.03 : 0.028, 255);
+  if (hue === "none") return oklch(l, 0.012, 80);
+  const degrees = hue === "name" ? hueOf(key) : hue;
+  // Pinks look stronger than other hues of the same chroma.
+  return oklch(l, degrees >= 300 ? c * 0.72 : c, degrees);
 }

@@ -1,0 +1,108 @@
+import { areaPath, COLUMNS, exploreUrl, WINDOWS, type Column, type ServiceView } from "../data/services";
+import { formatRelative, formatSpan } from "../data/time";
+import { formatCount, formatRate, formatShare } from "../data/units";
+import { Meter } from "../explore/Amount";
+import { Listing, NoAgent, NoAnswer, Stale } from "../listing/Listing";
+import { go, loaded, refresh, rows, state, views } from "./store";
+
+const TITLES: Record<Column, [text: string, title: string]> = {
+  service: ["Service", "As the processes name themselves; else their container, unit or program"],
+  cores: ["Cores", "CPU time by the length of the window, over all hosts"],
+  hosts: ["Hosts", "Hosts that the service ran on in the window"],
+  versions: ["Versions", "Versions seen in the window"],
+};
+
+const isText = (column: Column) => column === "service" || column === "versions";
+
+/** The page of services: what uses the CPU of all hosts, and since when. */
+export function Services() {
+  return (
+    <Listing title="Services" windows={WINDOWS} window={state.value.window} onWindow={(window) => go({ window })} refresh={refresh}
+      find={<input type="search" class="control services-find" placeholder="Find a service or version" aria-label="Find a service or version" data-testid="find" value={state.value.find} spellcheck={false}
+        onInput={(e) => go({ find: e.currentTarget.value }, "replace")} />}>
+      <Body />
+    </Listing>
+  );
+}
+
+function Body() {
+  const { error } = loaded.value;
+  const list = rows.value;
+  if (list === null) return <NoAnswer what="services" error={error} refresh={refresh} />;
+  const all = views.value ?? [];
+  return (
+    <>
+      <Stale error={error} />
+      {all.length === 0 ? <Empty /> : list.length === 0 ? <p class="services-none" role="status">No service or version has “{state.value.find}” in its name.</p> : <Table list={list} />}
+    </>
+  );
+}
+
+function Empty() {
+  return (
+    <NoAgent title={`Nothing was sampled in the last ${formatSpan(state.value.window)}`} hint="Start an agent on each host that is to be seen here; its services appear within 15 seconds:">
+      <p class="quiet">This page looks again by itself.</p>
+    </NoAgent>
+  );
+}
+
+function Table({ list }: { list: readonly ServiceView[] }) {
+  return (
+    <table class="hosts-table" data-testid="services">
+      <caption class="visually-hidden">Services, {list.length}. A column's head sorts by it; a name leads to its flamegraph.</caption>
+      <thead><tr>
+        <Head column="service" /><th scope="col">Over time</th><Head column="cores" /><th scope="col">Share</th>
+        {COLUMNS.slice(2).map((column) => <Head key={column} column={column} />)}
+      </tr></thead>
+      <tbody>{list.map((row) => <Row key={row.service} row={row} />)}</tbody>
+    </table>
+  );
+}
+
+function Head({ column }: { column: Column }) {
+  const { sort, descending } = state.value;
+  const [text, title] = TITLES[column];
+  const on = sort === column;
+  return (
+    <th scope="col" aria-sort={on ? (descending ? "descending" : "ascending") : "none"} class={isText(column) ? "" : "numeric"}>
+      <button type="button" title={title} onClick={() => go({ sort: column, descending: on ? !descending : column !== "service" })}>{text}{on && <span aria-hidden="true">{descending ? " ↓" : " ↑"}</span>}</button>
+    </th>
+  );
+}
+
+function Row({ row }: { row: ServiceView }) {
+  const { window } = state.value;
+  return (
+    <tr data-service={row.service}>
+      <th scope="row"><a href={exploreUrl(row.service, formatRelative(window))} title="Its flamegraph in this window">{row.service || "(no service)"}</a></th>
+      <td class="services-trend">{row.trend && <Trend trend={row.trend} />}</td>
+      <td class="numeric" data-column="cores" title={`${formatCount(row.samples)} samples in the window`}><span class="number">{formatRate(row.cores * 1e9, "nanoseconds", 1).replace(/\scores$/, "")}</span></td>
+      <td class="services-share"><Meter share={row.share} /><span class="number">{formatShare(row.share)}</span></td>
+      <td class="numeric"><span class="number">{formatCount(row.hosts)}</span></td>
+      <td><Versions list={row.versions} /></td>
+    </tr>
+  );
+}
+
+// More do not fit on a line.
+const SHOWN = 3;
+
+function Versions({ list }: { list: readonly string[] }) {
+  if (list.length === 0) return <span class="quiet">not stated</span>;
+  const more = list.length - SHOWN;
+  return <span title={list.join("\n")}>{list.slice(0, SHOWN).map((v) => <span key={v} class="services-version mono">{v.length > 16 ? `${v.slice(0, 15)}…` : v}</span>)}{more > 0 && <span class="quiet">and {more} more</span>}</span>;
+}
+
+const WIDE = 160;
+const HIGH = 24;
+
+// Each on a scale of its own: the column beside it says how much it is.
+function Trend({ trend }: { trend: readonly number[] }) {
+  const max = Math.max(...trend);
+  return (
+    <svg class="trend" width={WIDE} height={HIGH} viewBox={`0 0 ${WIDE} ${HIGH}`} role="img" aria-label={`At most ${formatRate(max * 1e9, "nanoseconds", 1)}`}>
+      <title>{`At most ${formatRate(max * 1e9, "nanoseconds", 1)}`}</title>
+      <path d={areaPath(trend, WIDE, HIGH, max)} />
+    </svg>
+  );
+}
