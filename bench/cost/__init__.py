@@ -1,0 +1,1 @@
+"""Measures what profilers cost: see bench/agent-cost."""
