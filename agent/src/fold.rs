@@ -3,13 +3,31 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use flamekeeper_profile::{Batch, Labels, Ledger, LocationId, LossReason, SampleType, Series, StackEnd, StackId, Tables, Window};
+use flamekeeper_profile::{
+    AgentFigures, Batch, Labels, Ledger, LocationId, LossReason, SampleType, Series, StackEnd, StackId, StringId, Tables, Window,
+};
 
-/// Where a process's samples go, in one window.
+use crate::identity::Named;
+
+/// What an entry takes beside its content, in bytes: itself, its place in the index, and the allocator's part.
+const STACK_BYTES: usize = 128;
+const LOCATION_BYTES: usize = 128;
+const TEXT_BYTES: usize = 64;
+const VALUE_BYTES: usize = 48;
+const SOURCE_BYTES: usize = 48;
+
+/// Where the samples of a process, or of one of its threads, go in one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SourceSlot {
     window: u64,
     index: u32,
+}
+
+impl SourceSlot {
+    /// Whether it is of the window of this number.
+    pub(crate) const fn is_of(self, window: u64) -> bool {
+        self.window == window
+    }
 }
 
 /// Somebody whose samples are in the window.
@@ -17,18 +35,24 @@ pub(crate) struct SourceSlot {
 struct Source {
     pid: u32,
     generation: u64,
-    labels: Option<Arc<Labels>>,
+    named: Option<Arc<Named>>,
 }
 
-/// A source that has samples and no labels yet.
+/// Whose samples a slot holds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Unlabelled {
+pub(crate) struct Owner {
+    /// The slot.
+    pub(crate) slot: SourceSlot,
     /// The process.
     pub(crate) pid: u32,
     /// Its generation.
     pub(crate) generation: u64,
-    index: u32,
+    /// Whether it has labels already.
+    pub(crate) labelled: bool,
 }
+
+/// A stack of a source, sampled at one of the window's periods.
+type Place = (u32, u32, StackId);
 
 /// The current window.
 #[derive(Debug)]
@@ -36,14 +60,50 @@ pub(crate) struct Fold {
     serial: u64,
     tables: Tables,
     sources: Vec<Source>,
-    values: HashMap<(u32, StackId), u64, foldhash::fast::RandomState>,
+    /// Periods that samples of this window have, in what the event counts; samples of each are series of their own.
+    periods: Vec<u64>,
+    /// Which of them holds for what is added.
+    period: u32,
+    values: HashMap<Place, u64, foldhash::fast::RandomState>,
     ledger: Ledger,
+    /// Bytes of the stacks and texts, roughly, and how many texts that counts.
+    held: usize,
+    texts: u32,
 }
 
 impl Fold {
     /// An empty window.
     pub(crate) fn new() -> Self {
-        Self { serial: 1, tables: Tables::new(), sources: Vec::new(), values: HashMap::default(), ledger: Ledger::new() }
+        Self {
+            serial: 1,
+            tables: Tables::new(),
+            sources: Vec::new(),
+            periods: Vec::new(),
+            period: 0,
+            values: HashMap::default(),
+            ledger: Ledger::new(),
+            held: 0,
+            texts: 0,
+        }
+    }
+
+    /// Says what each of the following samples is worth: the period, in what the event counts.
+    pub(crate) fn weigh(&mut self, period: u64) {
+        if self.periods.get(self.period as usize) == Some(&period) {
+            return;
+        }
+        let place = self.periods.iter().position(|known| *known == period).unwrap_or(self.periods.len());
+        if place == self.periods.len() {
+            self.periods.push(period);
+        }
+        self.period = u32::try_from(place).unwrap_or(u32::MAX);
+    }
+
+    /// Bytes that the window takes, roughly: what is in it, not what the allocator made of it.
+    pub(crate) fn bytes(&self) -> usize {
+        let locations = self.tables.locations().len() * LOCATION_BYTES;
+        let others = self.values.len() * VALUE_BYTES + self.sources.len() * SOURCE_BYTES;
+        self.held + locations + others
     }
 
     /// A number of the window's own: handles made in another one do not hold in it.
@@ -67,21 +127,28 @@ impl Fold {
             return slot;
         }
         let index = u32::try_from(self.sources.len()).unwrap_or(u32::MAX);
-        self.sources.push(Source { pid, generation, labels: None });
+        self.sources.push(Source { pid, generation, named: None });
         SourceSlot { window: self.serial, index }
     }
 
-    /// Says what the samples in a slot are labelled with.
-    pub(crate) fn label(&mut self, slot: SourceSlot, labels: &Arc<Labels>) {
+    /// Says what the samples in a slot are labelled with: what was said last holds for the whole window.
+    pub(crate) fn label(&mut self, slot: SourceSlot, named: &Arc<Named>) {
         if let Some(source) = self.sources.get_mut(slot.index as usize).filter(|_| slot.window == self.serial) {
-            source.labels.get_or_insert_with(|| Arc::clone(labels));
+            source.named = Some(Arc::clone(named));
         }
     }
 
     /// Adds a sample that the ledger counts as taken already.
     pub(crate) fn add(&mut self, slot: SourceSlot, locations: &[LocationId], end: StackEnd) {
         let stack = self.tables.intern_stack(locations, end);
-        *self.values.entry((slot.index, stack)).or_default() += 1;
+        let value = self.values.entry((slot.index, self.period, stack)).or_default();
+        *value += 1;
+        if *value == 1 {
+            self.held += STACK_BYTES + size_of_val(locations);
+            while let Some(text) = self.tables.strings().get(StringId::new(self.texts)) {
+                (self.held, self.texts) = (self.held + TEXT_BYTES + text.len(), self.texts + 1);
+            }
+        }
     }
 
     /// Counts a sample that was taken and is lost.
@@ -90,57 +157,85 @@ impl Fold {
         self.ledger.lose(reason, samples);
     }
 
-    /// Sources without labels.
-    pub(crate) fn unlabelled(&self) -> Vec<Unlabelled> {
-        let indexed = self.sources.iter().zip(0_u32..).filter(|(source, _)| source.labels.is_none());
-        indexed.map(|(source, index)| Unlabelled { pid: source.pid, generation: source.generation, index }).collect()
+    /// The owners of all slots.
+    pub(crate) fn owners(&self) -> Vec<Owner> {
+        let owner = |(source, index): (&Source, u32)| Owner {
+            slot: SourceSlot { window: self.serial, index },
+            pid: source.pid,
+            generation: source.generation,
+            labelled: source.named.is_some(),
+        };
+        self.sources.iter().zip(0_u32..).map(owner).collect()
     }
 
-    /// Labels one of [`Self::unlabelled`].
-    pub(crate) fn label_late(&mut self, source: Unlabelled, labels: &Arc<Labels>) {
-        self.label(SourceSlot { window: self.serial, index: source.index }, labels);
+    /// Puts other locations in the place of some: frames whose names came after their samples.
+    pub(crate) fn relocate(&mut self, moved: &HashMap<LocationId, LocationId, foldhash::fast::RandomState>) {
+        let mut stacks: HashMap<StackId, StackId, foldhash::fast::RandomState> = HashMap::default();
+        for (_, _, stack) in self.values.keys() {
+            let Some(known) = self.tables.stack(*stack).filter(|known| known.locations.iter().any(|id| moved.contains_key(id))) else {
+                continue;
+            };
+            let (locations, end): (Vec<_>, _) = (known.locations.iter().map(|id| *moved.get(id).unwrap_or(id)).collect(), known.end);
+            stacks.insert(*stack, self.tables.intern_stack(&locations, end));
+        }
+        for ((source, period, stack), count) in std::mem::take(&mut self.values) {
+            *self.values.entry((source, period, stacks.get(&stack).copied().unwrap_or(stack))).or_default() += count;
+        }
     }
 
-    /// Ends the window and begins the next. Generations with equal labels become one series. `excluded` tells whose samples
-    /// are not to be kept: they are counted as lost, for that reason.
-    pub(crate) fn close(&mut self, window: Window, host: &Labels, period_ns: u64, excluded: impl Fn(&Labels) -> bool) -> Batch {
-        let mut places: HashMap<&Labels, Option<usize>> = HashMap::new();
-        let mut series: Vec<Series> = Vec::new();
-        let nobody = Labels::new();
-        let mut place_of = Vec::with_capacity(self.sources.len());
+    /// Ends the window and begins the next. Generations with equal labels and period become one series, of this sample type
+    /// but for the period. Samples of the excluded are not kept: they are counted as lost, for that reason.
+    pub(crate) fn close(&mut self, window: Window, host: &Labels, sample_type: &SampleType) -> Batch {
+        let mut groups: HashMap<&Named, Option<usize>> = HashMap::new();
+        let mut labels_of: Vec<&Labels> = Vec::new();
+        let nobody = Named { labels: Labels::new(), excluded: false };
+        let mut group_of = Vec::with_capacity(self.sources.len());
         for source in &self.sources {
-            let labels = source.labels.as_deref().unwrap_or(&nobody);
-            place_of.push(*places.entry(labels).or_insert_with(|| {
-                (!excluded(labels)).then(|| {
-                    series.push(Series { labels: labels.clone(), sample_type: SampleType::cpu(period_ns), values: Vec::new() });
-                    series.len() - 1
+            let named = source.named.as_deref().unwrap_or(&nobody);
+            group_of.push(*groups.entry(named).or_insert_with(|| {
+                (!named.excluded).then(|| {
+                    labels_of.push(&named.labels);
+                    labels_of.len() - 1
                 })
             }));
         }
-        let mut sums: HashMap<(usize, StackId), u64, foldhash::fast::RandomState> = HashMap::default();
-        for ((source, stack), count) in self.values.drain() {
-            match place_of.get(source as usize).copied().flatten() {
-                Some(place) => *sums.entry((place, stack)).or_default() += count,
+        let mut sums: HashMap<(usize, u32, StackId), u64, foldhash::fast::RandomState> = HashMap::default();
+        for ((source, period, stack), count) in self.values.drain() {
+            match group_of.get(source as usize).copied().flatten() {
+                Some(group) => *sums.entry((group, period, stack)).or_default() += count,
                 None => self.ledger.lose(LossReason::Excluded, count),
             }
         }
-        for ((place, stack), count) in sums {
-            series[place].values.push((stack, count));
-        }
-        series.retain(|series| !series.values.is_empty());
-        series.iter_mut().for_each(|series| series.values.sort_unstable_by_key(|(stack, _)| *stack));
+        let types: Vec<_> = self.periods.iter().map(|period| SampleType { period: *period, ..sample_type.clone() }).collect();
+        let series = series(sums.into_iter().collect(), &labels_of, &types);
         let batch = Batch {
             window,
             labels: host.clone(),
             tables: std::mem::take(&mut self.tables),
             series,
             ledger: std::mem::take(&mut self.ledger),
+            figures: AgentFigures::default(),
         };
         self.sources.clear();
+        self.periods.clear();
+        (self.period, self.held, self.texts) = (0, 0, 0);
         self.serial += 1;
         debug_assert_eq!(batch.ledger.taken, batch.samples() + batch.ledger.lost_total(), "a sample is neither kept nor lost");
         batch
     }
+}
+
+/// One series for each group of sources and period, stacks in order.
+fn series(mut sums: Vec<((usize, u32, StackId), u64)>, labels: &[&Labels], types: &[SampleType]) -> Vec<Series> {
+    sums.sort_unstable_by_key(|(place, _)| *place);
+    let mut series: Vec<Series> = Vec::new();
+    for group in sums.chunk_by(|(a, _), (b, _)| (a.0, a.1) == (b.0, b.1)) {
+        let Some(((of, period, _), _)) = group.first() else { continue };
+        let labels = labels.get(*of).map_or_else(Labels::new, |labels| (*labels).clone());
+        let Some(sample_type) = types.get(*period as usize).cloned() else { continue };
+        series.push(Series { labels, sample_type, values: group.iter().map(|((.., stack), count)| (*stack, *count)).collect() });
+    }
+    series
 }
 
 #[cfg(test)]
@@ -162,8 +257,9 @@ mod tests {
     #[test]
     fn ledger_adds_up() {
         let mut fold = Fold::new();
+        fold.weigh(1000);
         let slots = [1, 2, 3].map(|generation| fold.slot(None, 7, generation));
-        let name = |name: &str| Arc::new(Labels::new().with(label::SERVICE, name));
+        let name = |name: &str| Arc::new(Named { labels: Labels::new().with(label::SERVICE, name), excluded: name == "secret" });
         for (slot, labels) in slots.iter().zip([name("a"), name("a"), name("secret")]) {
             fold.label(*slot, &labels);
         }
@@ -171,7 +267,7 @@ mod tests {
             sample(&mut fold, slot, address);
         }
         fold.lose(LossReason::RingFull, 4);
-        let batch = fold.close(WINDOW, &Labels::new(), 1000, |labels| labels.get(label::SERVICE) == "secret");
+        let batch = fold.close(WINDOW, &Labels::new(), &SampleType::cpu(1000));
         assert_eq!(batch.series.len(), 1);
         let mut values: Vec<u64> = batch.series[0].values.iter().map(|(_, count)| *count).collect();
         values.sort_unstable();
@@ -180,15 +276,71 @@ mod tests {
         assert_eq!(batch.ledger.taken, batch.samples() + batch.ledger.lost_total());
     }
 
+    /// Stacks that became equal are one, and no sample goes.
+    #[test]
+    fn relocated_stacks_are_summed() {
+        let mut fold = Fold::new();
+        let slot = fold.slot(None, 7, 1);
+        fold.weigh(1000);
+        (1..=3).for_each(|address| sample(&mut fold, slot, address));
+        let ids = [1, 2, 9].map(|address| fold.tables().intern_address(FrameKind::Native, None, Svma(address)));
+        fold.relocate(&[(ids[0], ids[2]), (ids[1], ids[2])].into_iter().collect());
+        let batch = fold.close(WINDOW, &Labels::new(), &SampleType::cpu(1000));
+        let counts = batch.series[0].values.iter().map(|(stack, count)| (batch.tables.stack(*stack).unwrap().locations[0], *count));
+        let nine = counts.filter(|(location, _)| *location == ids[2]).map(|(_, count)| count).collect::<Vec<_>>();
+        assert_eq!((nine, batch.samples()), (vec![2], 3));
+    }
+
+    /// Samples of two periods in one window are two series, each of its own weight, whatever the order they come in.
+    #[test]
+    fn periods_are_kept_apart() {
+        let mut fold = Fold::new();
+        let labels = Arc::new(Named { labels: Labels::new().with(label::SERVICE, "a"), excluded: false });
+        let slot = fold.slot(None, 7, 1);
+        fold.label(slot, &labels);
+        for (period, address) in [(1000, 1), (2000, 1), (1000, 2), (2000, 1), (1000, 1), (4000, 3)] {
+            fold.weigh(period);
+            sample(&mut fold, slot, address);
+        }
+        let batch = fold.close(WINDOW, &Labels::new(), &SampleType::cpu(1000));
+        let series: Vec<_> = batch.series.iter().map(|series| (series.sample_type.period, series.total())).collect();
+        assert_eq!(series, [(1000, 3), (2000, 2), (4000, 1)]);
+        assert_eq!(batch.series.iter().map(|series| series.sample_type.weigh(series.total())).sum::<u64>(), 11_000);
+        assert_eq!((batch.samples(), batch.ledger.taken), (6, 6));
+        let slot = fold.slot(None, 7, 1);
+        fold.weigh(2000);
+        sample(&mut fold, slot, 1);
+        assert_eq!(fold.close(WINDOW, &Labels::new(), &SampleType::cpu(1000)).series[0].sample_type.period, 2000);
+    }
+
+    /// What a window takes grows with what is new in it only, and begins anew with the next.
+    #[test]
+    fn bytes_grow_with_what_is_new() {
+        let mut fold = Fold::new();
+        let slot = fold.slot(None, 7, 1);
+        fold.weigh(1000);
+        let mut before = fold.bytes();
+        for address in 0..100 {
+            fold.tables().intern_string(&"x".repeat(address * 10));
+            sample(&mut fold, slot, address as u64);
+            assert!(fold.bytes() >= before + address * 10 + 100, "{before}");
+            before = fold.bytes();
+        }
+        sample(&mut fold, slot, 5);
+        assert_eq!(fold.bytes(), before);
+        fold.close(WINDOW, &Labels::new(), &SampleType::cpu(1000));
+        assert_eq!(fold.bytes(), 0);
+    }
+
     /// A slot of the window before is not taken for one of this.
     #[test]
     fn slots_do_not_outlive_their_window() {
         let mut fold = Fold::new();
         let old = fold.slot(None, 7, 1);
-        fold.close(WINDOW, &Labels::new(), 1000, |_| false);
+        fold.close(WINDOW, &Labels::new(), &SampleType::cpu(1000));
         let other = fold.slot(None, 8, 2);
         let slot = fold.slot(Some(old), 7, 1);
         assert_ne!(slot.index, other.index);
-        assert_eq!(fold.unlabelled().len(), 2);
+        assert!(fold.owners().len() == 2 && fold.owners().iter().all(|owner| !owner.labelled));
     }
 }

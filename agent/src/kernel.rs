@@ -5,6 +5,10 @@ use std::collections::HashMap;
 use flamekeeper_profile::{Avma, FrameKind, LocationId, ObjectId, Svma, Tables};
 use flamekeeper_symbolizer::kernel::KernelSymbols;
 
+/// The function that runs soft interrupts: the first since 6.9, the second before.
+const SOFT_INTERRUPTS: [&str; 2] = ["handle_softirqs", "__do_softirq"];
+/// Code that idle CPUs are met in is a few dozen addresses; more than this is somebody's mischief.
+const MOST_IDLE_ADDRESSES: usize = 16 << 10;
 /// Object of the kernel itself; a module is `[name]`.
 const KERNEL: &str = "[kernel]";
 
@@ -14,6 +18,8 @@ pub(crate) struct KernelFrames {
     symbols: Option<KernelSymbols>,
     /// What an address is in the current window's tables.
     known: HashMap<u64, LocationId, foldhash::fast::RandomState>,
+    /// Whether an address of an idle CPU lies in the function that runs soft interrupts.
+    soft_interrupt: HashMap<u64, bool, foldhash::fast::RandomState>,
 }
 
 impl KernelFrames {
@@ -26,7 +32,13 @@ impl KernelFrames {
                 None
             }
         };
-        Self { symbols, known: HashMap::default() }
+        Self { symbols, known: HashMap::default(), soft_interrupt: HashMap::default() }
+    }
+
+    /// Frames without names, for tests that the host must have no part in.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn nameless() -> Self {
+        Self { symbols: None, known: HashMap::default(), soft_interrupt: HashMap::default() }
     }
 
     /// The location of an address that points into a kernel function. Addresses of one function are one location: the
@@ -45,6 +57,20 @@ impl KernelFrames {
                 let object = kernel(tables);
                 tables.intern_address(FrameKind::Kernel, Some(object), Svma(address.0))
             }
+        })
+    }
+
+    /// Whether one of these addresses of a call chain lies in the function that runs soft interrupts (what network and block
+    /// devices have interrupted for). No without symbols, so that an idle CPU is not held for a busy one.
+    pub(crate) fn in_soft_interrupt(&mut self, mut addresses: impl Iterator<Item = Avma>) -> bool {
+        let Some(symbols) = &self.symbols else { return false };
+        if self.soft_interrupt.len() > MOST_IDLE_ADDRESSES {
+            self.soft_interrupt.clear();
+        }
+        let known = &mut self.soft_interrupt;
+        addresses.any(|address| {
+            let of_function = || symbols.name(address).is_some_and(|symbol| SOFT_INTERRUPTS.contains(&symbol.name));
+            *known.entry(address.0).or_insert_with(of_function)
         })
     }
 

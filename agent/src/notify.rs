@@ -6,7 +6,7 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 /// Sends a state (`READY=1`) to the service manager; does nothing where there is none.
-pub(crate) fn send(state: &str) {
+pub fn send(state: &str) {
     let Some(socket) = env::var("NOTIFY_SOCKET").ok().filter(|socket| !socket.is_empty()) else { return };
     if let Err(error) = send_to(&socket, state) {
         tracing::debug!(%error, socket, "the service manager could not be told");

@@ -23,6 +23,12 @@ pub struct Progress {
     pub objects_uploaded: AtomicU64,
     /// Objects whose symbols were not uploaded: too large, unreadable, without symbols, or refused.
     pub objects_skipped: AtomicU64,
+    /// Objects that name no function, on this host: nothing to upload.
+    pub objects_without_symbols: AtomicU64,
+    /// Bytes of symbols that were sent, compressed.
+    pub symbol_bytes_sent: AtomicU64,
+    /// Which collector answered last, as its header [`flamekeeper_wire::COLLECTOR_ID`] says; 0 where none did.
+    pub collector: AtomicU64,
     /// Whether the collector answered the last request.
     pub reachable: AtomicBool,
     engine: OnceLock<Arc<EngineStats>>,

@@ -19,6 +19,9 @@ pub const SAMPLE_TYPE: u64 = (sys::PERF_SAMPLE_TID
     | sys::PERF_SAMPLE_REGS_USER
     | sys::PERF_SAMPLE_STACK_USER) as u64;
 
+/// The field that follows all others in a sample where the kernel can tell it: see [`Sample::cgroup`].
+pub const SAMPLE_CGROUP: u64 = sys::PERF_SAMPLE_CGROUP as u64;
+
 /// The user registers that unwinding needs, as a mask of `asm/perf_regs.h`: bp, sp, ip.
 #[cfg(target_arch = "x86_64")]
 pub const REGS_USER: u64 = 1 << 6 | 1 << 7 | 1 << 8;
@@ -31,12 +34,17 @@ const REGS_COUNT: usize = REGS_USER.count_ones() as usize;
 pub const HEADER_SIZE: usize = 8;
 /// The trailer of every record that is no sample: pid, tid, time, cpu, reserved.
 const SAMPLE_ID_SIZE: usize = 24;
+/// Where the size of BPF's output and the output itself stand in their record.
+const INTERPRETER_MARK: usize = HEADER_SIZE + 8 + 8 + 8;
 /// Callchain entries at and above this are context markers (`PERF_CONTEXT_MAX` is -4095).
 const CONTEXT_MARKERS: u64 = u64::MAX - 4094;
 const CONTEXT_KERNEL: u64 = u64::MAX - 127;
 /// More callchain entries than the kernel can be told to write (`kernel.perf_event_max_stack` is at most 640 KiB of them,
 /// but a record is smaller than that).
 const MAX_CALLCHAIN: usize = u16::MAX as usize / 8;
+
+/// More records than a ring can have lost: sums of such counts stay within the 63 bits that they have on the wire.
+const MAX_LOST: u64 = 1 << 40;
 
 /// The header of a record (`struct perf_event_header`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +77,16 @@ impl Header {
             None
         }
     }
+}
+
+/// When a record was written, in nanoseconds of the monotonic clock; 0 where it does not say.
+#[must_use]
+pub fn time_of(bytes: &[u8]) -> u64 {
+    let time = bytes.first_chunk().and_then(|header| {
+        let at = Header::from_bytes(*header).time_offset()?;
+        bytes.get(at..).and_then(<[u8]>::first_chunk::<8>)
+    });
+    time.map_or(0, |time| u64::from_ne_bytes(*time))
 }
 
 /// A process and one of its threads, as the reader's pid namespace numbers them.
@@ -121,6 +139,9 @@ pub struct Sample<'a> {
     pub stack: &'a [u8],
     /// How many bytes of the stack were asked for: a shorter copy ends where the stack does.
     pub stack_asked: usize,
+    /// The id of the cgroup that the thread was in, which is the inode of the cgroup's directory; none where the kernel
+    /// does not tell it (before 5.7, or built without `CONFIG_CGROUP_PERF`).
+    pub cgroup: Option<u64>,
 }
 
 impl<'a> Sample<'a> {
@@ -206,8 +227,31 @@ pub enum Record<'a> {
         /// How many.
         records: u64,
     },
-    /// The kernel slowed sampling down (`false`: and back to normal).
-    Throttle(bool),
+    /// The kernel stopped an event because it was met too often, or lets it go on.
+    Throttle {
+        /// Whether it stopped.
+        stopped: bool,
+        /// On which CPU.
+        cpu: u32,
+        /// When, in nanoseconds of the monotonic clock.
+        time: u64,
+    },
+    /// A cgroup was made.
+    Cgroup {
+        /// Its id, as in [`Sample::cgroup`].
+        id: u64,
+        /// Its path in its hierarchy; not necessarily UTF-8.
+        path: &'a [u8],
+    },
+    /// A thread's Python frames, right before the sample that they belong to: see [`crate::python`].
+    Interpreter {
+        /// Who ran.
+        task: Task,
+        /// On which CPU.
+        cpu: u32,
+        /// What the kernel's side wrote.
+        bytes: &'a [u8],
+    },
     /// A record of a kind that nobody asked for.
     Other(u32),
 }
@@ -237,6 +281,7 @@ pub fn parse(bytes: &[u8]) -> Result<Record<'_>, RecordError> {
     let header = bytes.first_chunk::<HEADER_SIZE>().copied().map(Header::from_bytes).ok_or(RecordError::Short { kind: 0 })?;
     let mut fields = Fields { kind: header.kind, rest: &bytes[HEADER_SIZE..] };
     match header.kind {
+        sys::PERF_RECORD_SAMPLE if is_interpreter(bytes) => interpreter(&mut fields),
         sys::PERF_RECORD_SAMPLE => sample(&mut fields).map(Record::Sample),
         sys::PERF_RECORD_MMAP2 => {
             fields.drop_sample_id()?;
@@ -251,13 +296,40 @@ pub fn parse(bytes: &[u8]) -> Result<Record<'_>, RecordError> {
         sys::PERF_RECORD_FORK | sys::PERF_RECORD_EXIT => fork_or_exit(&mut fields),
         sys::PERF_RECORD_LOST => {
             fields.u64()?;
-            Ok(Record::Lost { records: fields.u64()? })
+            lost(&mut fields)
         }
-        sys::PERF_RECORD_LOST_SAMPLES => Ok(Record::Lost { records: fields.u64()? }),
-        sys::PERF_RECORD_THROTTLE => Ok(Record::Throttle(true)),
-        sys::PERF_RECORD_UNTHROTTLE => Ok(Record::Throttle(false)),
+        sys::PERF_RECORD_LOST_SAMPLES => lost(&mut fields),
+        sys::PERF_RECORD_THROTTLE | sys::PERF_RECORD_UNTHROTTLE => {
+            let (time, cpu) = fields.sample_id()?;
+            Ok(Record::Throttle { stopped: header.kind == sys::PERF_RECORD_THROTTLE, cpu, time })
+        }
+        sys::PERF_RECORD_CGROUP => {
+            fields.drop_sample_id()?;
+            Ok(Record::Cgroup { id: fields.u64()?, path: until_nul(fields.rest) })
+        }
         kind => Ok(Record::Other(kind)),
     }
+}
+
+/// Whether a record of kind `PERF_RECORD_SAMPLE` holds the output of BPF. It has the first fields of a sample, then the
+/// output's size (32 bits) and the output, which begins with [`python::MAGIC`](crate::python::MAGIC). A sample has the 64-bit
+/// length of its callchain there, whose upper half is always 0.
+fn is_interpreter(bytes: &[u8]) -> bool {
+    bytes.get(INTERPRETER_MARK..).and_then(<[u8]>::first_chunk).is_some_and(|mark| is_interpreter_mark(*mark))
+}
+
+/// As [`is_interpreter`], of the eight bytes where a sample's callchain would begin.
+pub(crate) fn is_interpreter_mark([_, _, _, _, mark @ ..]: [u8; 8]) -> bool {
+    u32::from_ne_bytes(mark) == crate::python::MAGIC
+}
+
+fn interpreter<'a>(fields: &mut Fields<'a>) -> Result<Record<'a>, RecordError> {
+    let task = fields.task()?;
+    fields.u64()?;
+    let cpu = fields.u32()?;
+    fields.u32()?;
+    let size = usize::try_from(fields.u32()?).map_err(|_| RecordError::Count { kind: fields.kind })?;
+    Ok(Record::Interpreter { task, cpu, bytes: fields.bytes(size)? })
 }
 
 fn sample<'a>(fields: &mut Fields<'a>) -> Result<Sample<'a>, RecordError> {
@@ -271,7 +343,7 @@ fn sample<'a>(fields: &mut Fields<'a>) -> Result<Sample<'a>, RecordError> {
         0 => None,
         _ => Some(user_regs(fields)?),
     };
-    let mut sample = Sample { task, time, cpu, callchain, regs, stack: &[], stack_asked: 0 };
+    let mut sample = Sample { task, time, cpu, callchain, regs, stack: &[], stack_asked: 0, cgroup: None };
     let asked = usize::try_from(fields.u64()?).map_err(|_| RecordError::Count { kind: fields.kind })?;
     if asked > 0 {
         let copy = fields.bytes(asked)?;
@@ -279,6 +351,8 @@ fn sample<'a>(fields: &mut Fields<'a>) -> Result<Sample<'a>, RecordError> {
         sample.stack = copy.get(..copied).ok_or(RecordError::Count { kind: fields.kind })?;
         sample.stack_asked = asked;
     }
+    // All fields that this agent asks for were read: what is left, if anything, is the one that is asked for where it can be.
+    sample.cgroup = fields.u64().ok();
     Ok(sample)
 }
 
@@ -332,6 +406,14 @@ fn fork_or_exit<'a>(fields: &mut Fields<'a>) -> Result<Record<'a>, RecordError> 
     Ok(Record::Fork { child: task, parent: Task { pid: parent_pid, tid: parent_tid } })
 }
 
+fn lost<'a>(fields: &mut Fields<'a>) -> Result<Record<'a>, RecordError> {
+    let records = fields.u64()?;
+    if records > MAX_LOST {
+        return Err(RecordError::Count { kind: fields.kind });
+    }
+    Ok(Record::Lost { records })
+}
+
 fn until_nul(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }
@@ -371,6 +453,14 @@ impl<'a> Fields<'a> {
 
     fn task(&mut self) -> Result<Task, RecordError> {
         Ok(Task { pid: self.u32()?, tid: self.u32()? })
+    }
+
+    /// Time and CPU of the trailer.
+    fn sample_id(&mut self) -> Result<(u64, u32), RecordError> {
+        let place = self.rest.len().checked_sub(SAMPLE_ID_SIZE).ok_or(RecordError::Short { kind: self.kind })?;
+        self.rest = &self.rest[place..];
+        self.task()?;
+        Ok((self.u64()?, self.u32()?))
     }
 
     fn drop_sample_id(&mut self) -> Result<(), RecordError> {

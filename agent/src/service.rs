@@ -9,23 +9,29 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use flamekeeper_profile::Batch;
+use flamekeeper_profile::{Batch, Figure};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::budget::Ceilings;
+use crate::budget::measure::CpuMeter;
 use crate::config::Config;
 use crate::config::value::Event;
-use crate::engine::{Engine, EngineConfig, EventChoice, ObjectSeen, Target};
+use crate::engine::{Engine, EngineConfig, EngineStats, EventChoice, ObjectSeen, Target};
 use crate::identity::{Identity, IdentityConfig, machine_id};
+use crate::metrics;
 use crate::notify;
+use crate::permissions::{self, Facts};
 use crate::progress::Progress;
 use crate::ship::{DRAIN, Phase, Shipper};
 use crate::spool::Spool;
 use crate::stop::StopFlag;
 use crate::upload::{self, Uploader};
+use crate::watchdog;
 
 /// Batches that wait for the disk. Each is a window, so a disk may stall for some of them.
 const WAITING_BATCHES: usize = 4;
@@ -37,26 +43,49 @@ const WAITING_BATCHES: usize = 4;
 /// When sampling is not permitted or not possible, or the spool cannot be used; the error says what to do. Not when the
 /// collector cannot be reached.
 pub fn run(config: Config, stop: StopFlag, progress: Arc<Progress>) -> Result<()> {
+    serve(config, stop, progress, &Turn { ready: &|| {}, another: &|| false })
+}
+
+/// How a run of the service stands to those before and after it in the same process: see [`crate::reload`].
+pub(crate) struct Turn<'a> {
+    /// Called once all of the service has started.
+    pub(crate) ready: &'a dyn Fn(),
+    /// Whether another run follows this one at once. Then nothing is shipped beyond the end of this one.
+    pub(crate) another: &'a dyn Fn() -> bool,
+}
+
+pub(crate) fn serve(config: Config, stop: StopFlag, progress: Arc<Progress>, turn: &Turn<'_>) -> Result<()> {
     raise_file_limit();
     let (announce, seen) = sync_channel(upload::CHANNEL);
     let identity = Identity::new(IdentityConfig::from(&config));
     let announce = config.symbols.upload.then_some(announce);
+    for lack in permissions::lacks(&Facts::read(&config)).into_iter().filter(|lack| !lack.fatal) {
+        tracing::warn!("{lack}");
+    }
     let mut engine = Engine::open(engine_config(&config, &identity, announce), identity).context("sampling cannot start")?;
     progress.attach(engine.stats());
     let spool = Arc::new(Spool::open(&config.spool_dir(), config.spool.max_bytes.0, &machine_id())?);
-    let parts = Parts::start(&config, &stop, &spool, &progress, seen)?;
     let stats = engine.stats();
+    let parts = Parts::start(&config, &stop, &spool, &progress, (seen, engine.meter(), &stats))?;
     tracing::info!(
         collector = %config.collector, agent = %spool.agent(), event = stats.event, frequency_hz = config.sampling.frequency.hertz(),
         ring_bytes = stats.ring_bytes, user_only = stats.user_only, spool = %config.spool_dir().display(), "sampling"
     );
-    notify::send("READY=1");
-    let sampled = engine.run(&stop, &mut |batch| parts.hand_over(batch, &stop, &spool));
+    notify::send("READY=1\nSTATUS=sampling");
+    (turn.ready)();
+    let sampled = engine.run(&stop, &mut |mut batch| {
+        let waiting = [(Figure::SpoolBatches, &progress.spool_batches), (Figure::SpoolBytes, &progress.spool_bytes)];
+        waiting.into_iter().for_each(|(figure, counter)| batch.figures.set(figure, Progress::get(counter)));
+        parts.hand_over(batch, &stop, &spool);
+    });
     tracing::info!(samples = stats.samples.get(), lost = stats.lost.get(), windows = stats.windows.get(), "sampling has ended");
-    notify::send("STOPPING=1");
+    let another = (turn.another)();
+    if !another {
+        notify::send("STOPPING=1");
+    }
     stop.raise();
     drop(engine);
-    parts.finish();
+    parts.finish(if another { Duration::ZERO } else { DRAIN });
     spool.flush().unwrap_or_else(|error| tracing::error!(%error, "losses could not be written down"));
     sampled.context("sampling ended")
 }
@@ -76,9 +105,16 @@ pub fn engine_config(config: &Config, identity: &Identity, objects: Option<SyncS
             Event::Cycles => EventChoice::Cycles,
         },
         target: Target::Host,
+        java_perf_map: config.java.perf_map,
+        budget: Some(ceilings(config)),
         host_labels: identity.host_labels(),
         objects,
     }
+}
+
+/// What the agent may use on this host.
+fn ceilings(config: &Config) -> Ceilings {
+    config.budget.ceilings(crate::perf::cpus::online().len())
 }
 
 /// The threads beside the engine.
@@ -88,25 +124,50 @@ struct Parts {
     phase: watch::Sender<Phase>,
     shipper: JoinHandle<()>,
     uploader: Option<JoinHandle<()>>,
+    metrics: Option<JoinHandle<()>>,
+    watchdog: Option<JoinHandle<()>>,
 }
 
 impl Parts {
-    fn start(config: &Config, stop: &StopFlag, spool: &Arc<Spool>, progress: &Arc<Progress>, seen: Receiver<ObjectSeen>) -> Result<Self> {
+    fn start(
+        config: &Config,
+        stop: &StopFlag,
+        spool: &Arc<Spool>,
+        progress: &Arc<Progress>,
+        (seen, meter, stats): (Receiver<ObjectSeen>, &CpuMeter, &Arc<EngineStats>),
+    ) -> Result<Self> {
         let (batches, waiting) = sync_channel(WAITING_BATCHES);
         let (phase, phases) = watch::channel(Phase::Running);
         let shipper = Shipper::new(Arc::clone(spool), &config.collector, Arc::clone(progress))?;
         let runtime = runtime()?;
-        let shipper = thread("fk-ship", move || runtime.block_on(shipper.run(phases)))?;
+        let shipper = thread("fk-ship", meter, move || runtime.block_on(shipper.run(phases)))?;
         let (writer_spool, writer_progress) = (Arc::clone(spool), Arc::clone(progress));
-        let writer = thread("fk-spool", move || write(&waiting, &writer_spool, &writer_progress))?;
+        let writer = thread("fk-spool", meter, move || write(&waiting, &writer_spool, &writer_progress))?;
         let uploader = if config.symbols.upload {
-            let uploader = Uploader::new(config, seen, stop.clone(), Arc::clone(progress))?;
+            let uploader = Uploader::new(config, &spool.agent(), seen, stop.clone(), Arc::clone(progress))?;
             let runtime = self::runtime()?;
-            Some(thread("fk-upload", move || uploader.run(&runtime))?)
+            let budget = stats.budget.as_ref().map(|state| (ceilings(config), Arc::clone(state)));
+            Some(thread("fk-upload", meter, move || uploader.run(&runtime, budget))?)
         } else {
             None
         };
-        Ok(Self { batches, writer, phase, shipper, uploader })
+        let metrics = match config.metrics.listen {
+            Some(address) => {
+                let source = metrics::Source { stats: Arc::clone(stats), progress: Arc::clone(progress) };
+                let server = metrics::Server::bind(address, source)?;
+                let (runtime, stop) = (self::runtime()?, stop.clone());
+                Some(thread("fk-metrics", meter, move || runtime.block_on(server.run(&stop)))?)
+            }
+            None => None,
+        };
+        let watchdog = match watchdog::pause() {
+            Some(pause) => {
+                let (stats, stop) = (Arc::clone(stats), stop.clone());
+                Some(thread("fk-watchdog", meter, move || watchdog::run(pause, &stats, &stop))?)
+            }
+            None => None,
+        };
+        Ok(Self { batches, writer, phase, shipper, uploader, metrics, watchdog })
     }
 
     /// Hands a batch to the writer without waiting, but for the last ones.
@@ -125,15 +186,21 @@ impl Parts {
         }
     }
 
-    /// Ends the threads in the order in which samples pass through them.
-    fn finish(self) {
+    /// Ends the threads in the order in which samples pass through them; the shipper may go on for so long.
+    fn finish(self, drain: Duration) {
         drop(self.batches);
         join(self.writer, "spool");
         // There is a receiver as long as the shipper runs; without one there is nothing to tell.
-        _ = self.phase.send(Phase::Draining(Instant::now() + DRAIN));
+        _ = self.phase.send(Phase::Draining(Instant::now() + drain));
         join(self.shipper, "shipper");
         if let Some(uploader) = self.uploader {
             join(uploader, "uploader");
+        }
+        if let Some(metrics) = self.metrics {
+            join(metrics, "metrics");
+        }
+        if let Some(watchdog) = self.watchdog {
+            join(watchdog, "watchdog");
         }
     }
 }
@@ -159,8 +226,13 @@ fn runtime() -> Result<Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("the network runtime could not be started")
 }
 
-fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    Builder::new().name(name.into()).spawn(body).with_context(|| format!("the thread {name} could not be started"))
+fn thread(name: &str, meter: &CpuMeter, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    let meter = meter.clone();
+    let counted = move || {
+        meter.enter();
+        body();
+    };
+    Builder::new().name(name.into()).spawn(counted).with_context(|| format!("the thread {name} could not be started"))
 }
 
 fn join(thread: JoinHandle<()>, name: &str) {

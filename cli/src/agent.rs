@@ -1,14 +1,10 @@
 //! `flamekeeper agent`.
 
-use std::sync::Arc;
-
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use flamekeeper_agent::config::Args;
-use flamekeeper_agent::progress::Progress;
-use flamekeeper_agent::service;
-use flamekeeper_agent::stop::StopFlag;
+use flamekeeper_agent::reload;
 
-use crate::{logging, output, stop};
+use crate::{logging, output};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,8 +29,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.agent.print_config {
         return output::print(config.to_string().as_bytes());
     }
+    if arguments.agent.check_config {
+        return Ok(());
+    }
     logging::start("info");
-    let flag = StopFlag::new().context("the stop flag could not be made")?;
-    stop::on_signals(&flag)?;
-    service::run(config, flag, Arc::<Progress>::default())
+    reload::run(&arguments.agent, config)
 }

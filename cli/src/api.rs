@@ -3,12 +3,61 @@
 use anyhow::{Context as _, Result, bail};
 use reqwest::Url;
 
+/// Which collector.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Collector {
+    /// Address of the collector
+    #[arg(long = "collector", value_name = "URL", env = "FLAMEKEEPER_COLLECTOR", default_value = "http://127.0.0.1:4040")]
+    address: String,
+}
+
+/// What is sent.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// A question.
+    Get,
+    /// The end of something.
+    Delete,
+    /// An object.
+    Post(reqwest::Body, u64),
+}
+
+impl Collector {
+    /// Asks `path` with parameters, without leaving any out.
+    ///
+    /// # Errors
+    /// When the collector cannot be reached, or refuses; then with its own words.
+    pub(crate) fn send(&self, request: Request, path: &str, parameters: &[(&str, &str)]) -> Result<Vec<u8>> {
+        let mut url = address(&self.address, path)?;
+        if !parameters.is_empty() {
+            url.query_pairs_mut().extend_pairs(parameters);
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+        runtime.block_on(send(request, url))
+    }
+
+    /// The same for an answer in JSON that is read here.
+    ///
+    /// # Errors
+    /// As [`Self::send`], and when the answer is not understood.
+    pub(crate) fn read<T: serde::de::DeserializeOwned>(&self, request: Request, path: &str, parameters: &[(&str, &str)]) -> Result<T> {
+        understood(&self.send(request, path, parameters)?)
+    }
+}
+
+/// Reads an answer.
+///
+/// # Errors
+/// When it is not understood.
+pub(crate) fn understood<T: serde::de::DeserializeOwned>(answer: &[u8]) -> Result<T> {
+    serde_json::from_slice(answer).context("the collector's answer is not understood; is it of this version?")
+}
+
 /// Which collector, and which samples: the arguments that `top` and `flamegraph` share.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Selection {
-    /// Address of the collector
-    #[arg(long, value_name = "URL", env = "FLAMEKEEPER_COLLECTOR", default_value = "http://127.0.0.1:4040")]
-    collector: String,
+    #[command(flatten)]
+    collector: Collector,
     /// Only this service
     #[arg(long, short, value_name = "NAME")]
     service: Option<String>,
@@ -32,12 +81,9 @@ impl Selection {
     /// # Errors
     /// When the collector cannot be reached, or refuses; then with its own words.
     pub(crate) fn ask(&self, path: &str, more: &[(&str, &str)]) -> Result<Vec<u8>> {
-        let mut url = address(&self.collector, path)?;
         let query = self.selector();
         let own = [("query", query.as_str()), ("from", &self.from), ("to", &self.to), ("type", &self.profile_type)];
-        url.query_pairs_mut().extend_pairs(own.iter().chain(more));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-        runtime.block_on(get(url))
+        self.collector.send(Request::Get, path, &[&own, more].concat())
     }
 
     fn selector(&self) -> String {
@@ -57,10 +103,19 @@ fn address(collector: &str, path: &str) -> Result<Url> {
     }
 }
 
-async fn get(url: Url) -> Result<Vec<u8>> {
+async fn send(request: Request, url: Url) -> Result<Vec<u8>> {
     let client = reqwest::Client::builder().no_proxy().build().context("cannot start the HTTP client")?;
     let unreachable = || format!("cannot reach a collector at {}; is it running? (--collector names another)", url.authority());
-    let answer = client.get(url.clone()).send().await.with_context(unreachable)?;
+    let request = match request {
+        Request::Get => client.get(url.clone()),
+        Request::Delete => client.delete(url.clone()),
+        Request::Post(body, len) => client
+            .post(url.clone())
+            .header(reqwest::header::CONTENT_TYPE, "application/octet-stream")
+            .header(reqwest::header::CONTENT_LENGTH, len)
+            .body(body),
+    };
+    let answer = request.send().await.with_context(unreachable)?;
     let status = answer.status();
     let body = answer.bytes().await.context("the collector's answer broke off")?;
     if status.is_success() {
@@ -79,7 +134,7 @@ mod tests {
     #[test]
     fn service_is_quoted() {
         let selection = Selection {
-            collector: String::new(),
+            collector: Collector { address: String::new() },
             service: Some("a\"b\\".into()),
             query: None,
             from: String::new(),

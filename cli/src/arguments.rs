@@ -2,7 +2,10 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{agent, check_config, collector, completions, flamegraph, record, top, up};
+use crate::{
+    agent, check_config, collector, completions, convert_symbols, doctor, flamegraph, heap, package_files, record, symbolize, symbols, top,
+    up,
+};
 
 /// Profiles every process of a Linux host all the time, and keeps the profiles.
 #[derive(Debug, Parser)]
@@ -27,8 +30,22 @@ pub(crate) enum Command {
     Top(top::Arguments),
     /// Ask a collector for a flamegraph, and write it to a file
     Flamegraph(flamegraph::Arguments),
+    /// Have a service's live heap sampled, and look at what is
+    Heap(heap::Arguments),
+    /// Manage a collector's symbols: what names functions
+    Symbols(symbols::Arguments),
+    /// Ask a collector for the names of addresses in an object
+    Symbolize(symbolize::Arguments),
+    /// Convert one object's symbols: started by the collector
+    #[command(hide = true)]
+    ConvertSymbols(convert_symbols::Arguments),
     /// Check a configuration file of the agent or the collector
     CheckConfig(check_config::Arguments),
+    /// Say what a host lacks for the agent and the collector, and what to do
+    Doctor(doctor::Arguments),
     /// Print the completions of a shell
     Completions(completions::Arguments),
+    /// Write man pages and completions: for whoever makes a package
+    #[command(hide = true)]
+    PackageFiles(package_files::Arguments),
 }

@@ -1,5 +1,5 @@
 //! The `flamekeeper` command: the programs of a profiled host (`up`, `agent`, `collector`), one program profiled without
-//! them (`record`), and questions to a collector (`top`, `flamegraph`).
+//! them (`record`), and what one asks of a collector (`top`, `flamegraph`, `symbols`, `symbolize`).
 //!
 //! Each subcommand is a module: its arguments, their help and what it does. Only this file ends the process.
 
@@ -9,13 +9,19 @@ mod arguments;
 mod check_config;
 mod collector;
 mod completions;
+mod convert_symbols;
+mod doctor;
 mod flamegraph;
 mod format;
+mod heap;
 mod line;
 mod logging;
 mod output;
+mod package_files;
 mod record;
 mod stop;
+mod symbolize;
+mod symbols;
 mod top;
 mod up;
 
@@ -36,16 +42,23 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs a subcommand. The code is 0 but for `record`, which hands on that of the command it ran.
+/// Runs a subcommand. The code is 0 but for `record`, which hands on that of the command it ran, and `doctor`, which
+/// has 1 for problems.
 fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Up(arguments) => up::run(&arguments)?,
         Command::Agent(arguments) => agent::run(&arguments)?,
-        Command::Collector(arguments) => collector::run(&arguments)?,
+        Command::Collector(arguments) => return collector::run(&arguments),
         Command::Record(arguments) => return record::run(&arguments),
         Command::Top(arguments) => top::run(&arguments)?,
         Command::Flamegraph(arguments) => flamegraph::run(&arguments)?,
+        Command::Heap(arguments) => heap::run(&arguments)?,
+        Command::Symbols(arguments) => symbols::run(&arguments)?,
+        Command::Symbolize(arguments) => symbolize::run(&arguments)?,
+        Command::ConvertSymbols(arguments) => return Ok(convert_symbols::run(&arguments)),
         Command::CheckConfig(arguments) => check_config::run(&arguments)?,
+        Command::Doctor(arguments) => return doctor::run(&arguments),
+        Command::PackageFiles(arguments) => package_files::run(&arguments)?,
         Command::Completions(arguments) => completions::run(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)

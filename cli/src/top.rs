@@ -1,11 +1,12 @@
 //! `flamekeeper top`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::Deserialize;
 
-use crate::api::Selection;
+use crate::api::{Selection, understood};
 use crate::output;
 
 const EXAMPLES: &str = "\
@@ -40,6 +41,8 @@ struct Answer {
 struct Function {
     name: String,
     module: String,
+    /// Why it has no name.
+    unnamed: Option<String>,
     #[serde(rename = "self")]
     own: u64,
     total: u64,
@@ -51,6 +54,9 @@ struct Completeness {
     lost_total: u64,
     truncated: u64,
     unnamed: u64,
+    unnamed_reasons: BTreeMap<String, u64>,
+    /// Share of distinct frames, 0 to 1.
+    unnamed_frames: f64,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -58,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.json {
         return output::print(&body);
     }
-    let answer: Answer = serde_json::from_slice(&body).context("the collector's answer is not understood; is it of this version?")?;
+    let answer: Answer = understood(&body)?;
     output::print(table(&answer).as_bytes())
 }
 
@@ -68,12 +74,17 @@ fn table(answer: &Answer) -> String {
         let module = function.module.rsplit('/').next().unwrap_or_default();
         let (own, total) = (percent(function.own, answer.total), percent(function.total, answer.total));
         let (own_value, total_value) = (value(function.own, &answer.unit), value(function.total, &answer.unit));
+        let why = function.unnamed.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
         // Writing to a String cannot fail.
-        _ = writeln!(text, "{own:>7.2} {own_value:>10} {total:>7.2} {total_value:>10}  {} ({module})", function.name);
+        _ = writeln!(text, "{own:>7.2} {own_value:>10} {total:>7.2} {total_value:>10}  {} ({module}){why}", function.name);
     }
-    let Completeness { samples, lost_total, truncated, unnamed } = answer.completeness;
+    let Completeness { samples, lost_total, truncated, unnamed, unnamed_reasons, unnamed_frames } = &answer.completeness;
     let total = value(answer.total, &answer.unit);
     _ = writeln!(text, "{total} in {samples} samples; {lost_total} lost, {truncated} truncated, {unnamed} without a name at the leaf");
+    if *unnamed_frames > 0.0 {
+        let reasons = unnamed_reasons.iter().map(|(reason, count)| format!(", {count} {reason}")).collect::<String>();
+        _ = writeln!(text, "{:.1} % of the distinct frames have no name{reasons}", 100.0 * unnamed_frames);
+    }
     text
 }
 
@@ -99,10 +110,15 @@ mod tests {
     #[test]
     fn table_of_an_answer() {
         let answer = r#"{"unit": "nanoseconds", "total": 4000000000,
-            "completeness": {"samples": 400, "lost": {"ring_full": 3}, "lost_total": 3, "truncated": 2, "unnamed": 1},
-            "functions": [{"name": "main", "module": "/usr/bin/api", "file": "", "line": 0, "kind": "native", "self": 1000000000, "total": 4000000000}]}"#;
+            "completeness": {"samples": 400, "lost": {"ring_full": 3}, "lost_total": 3, "truncated": 2, "unnamed": 1,
+                "unnamed_reasons": {"no_symbols": 1}, "unnamed_frames": 0.125},
+            "functions": [{"name": "main", "module": "/usr/bin/api", "file": "", "line": 0, "kind": "native", "self": 1000000000, "total": 4000000000},
+                {"name": "api+0x12", "module": "/usr/bin/api", "unnamed": "no_symbols", "self": 0, "total": 0}]}"#;
         let text = table(&serde_json::from_str(answer).unwrap());
-        assert!(text.contains("  25.00     1.00 s  100.00     4.00 s  main (api)\n"), "{text}");
-        assert!(text.ends_with("4.00 s in 400 samples; 3 lost, 2 truncated, 1 without a name at the leaf\n"), "{text}");
+        assert!(
+            text.contains("  25.00     1.00 s  100.00     4.00 s  main (api)\n") && text.contains("  api+0x12 (api): no_symbols\n"),
+            "{text}"
+        );
+        assert!(text.ends_with("4.00 s in 400 samples; 3 lost, 2 truncated, 1 without a name at the leaf\n12.5 % of the distinct frames have no name, 1 no_symbols\n"), "{text}");
     }
 }

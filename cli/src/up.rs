@@ -7,6 +7,7 @@ use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
+use flamekeeper_agent::config::budget::CpuCeiling;
 use flamekeeper_agent::config::value::Frequency;
 use flamekeeper_agent::progress::Progress;
 use flamekeeper_agent::service;
@@ -38,6 +39,9 @@ pub(crate) struct Arguments {
     /// Samples a second on each busy CPU, 1 to 999
     #[arg(long, short = 'F', visible_alias = "frequency", value_name = "HZ", env = "FLAMEKEEPER_FREQUENCY_HZ", default_value = "19")]
     frequency_hz: Frequency,
+    /// CPU time that the agent's part may use, in per cent of one core; more than an agent alone takes, so that names come soon
+    #[arg(long, value_name = "PERCENT", env = "FLAMEKEEPER_BUDGET_CPU_PERCENT", default_value = "5")]
+    budget_cpu_percent: CpuCeiling,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -84,7 +88,10 @@ fn is_root() -> bool {
 
 fn collector_config(arguments: &Arguments, data_dir: &Path) -> flamekeeper_collector::config::Config {
     let data_dir = data_dir.join("collector");
-    flamekeeper_collector::config::Config { listen: arguments.listen, data_dir, ..flamekeeper_collector::config::Config::default() }
+    let mut config = flamekeeper_collector::config::Config { listen: arguments.listen, data_dir, ..Default::default() };
+    // Who starts this wants to see names soon.
+    config.symbols.limits.nice = 5;
+    config
 }
 
 fn agent_config(arguments: &Arguments, address: SocketAddr, data_dir: &Path) -> Result<flamekeeper_agent::config::Config> {
@@ -97,6 +104,7 @@ fn agent_config(arguments: &Arguments, address: SocketAddr, data_dir: &Path) -> 
     config.collector = own.parse().context("the listen address cannot be reached by the agent")?;
     config.state_dir = data_dir.join("agent");
     config.sampling.frequency = arguments.frequency_hz;
+    config.budget.cpu = Some(arguments.budget_cpu_percent);
     Ok(config)
 }
 

@@ -5,7 +5,8 @@
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
-const SUBCOMMANDS: [&str; 8] = ["up", "agent", "collector", "record", "top", "flamegraph", "check-config", "completions"];
+const SUBCOMMANDS: [&str; 10] =
+    ["up", "agent", "collector", "record", "top", "flamegraph", "heap", "check-config", "doctor", "completions"];
 
 fn flamekeeper(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_flamekeeper")).args(arguments).stdin(Stdio::null()).output().unwrap()

@@ -3,7 +3,9 @@
 //! Precedence, key by key: flag, environment variable (`FLAMEKEEPER_*`), file, default.
 
 mod args;
+mod clickhouse;
 mod file;
+mod symbols;
 mod value;
 
 use std::fmt;
@@ -13,8 +15,10 @@ use std::path::{Path, PathBuf};
 use flamekeeper_profile::Timestamp;
 
 pub use args::Args;
+pub use clickhouse::{CREDENTIAL, ClickHouseConfig, HttpUrl, Name, PasswordError, RawClickHouse, StoreKind};
 pub use file::{ConfigError, Place, RawConfig};
-pub use value::{Age, ByteSize, ValueError};
+pub use symbols::{RawSymbols, SymbolsConfig};
+pub use value::{Age, ByteSize, Niceness, Span, ValueError};
 
 use crate::store::Retention;
 
@@ -28,16 +32,47 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where profiles and symbols are kept.
     pub data_dir: PathBuf,
+    /// Whether profiles are kept there.
+    pub store: StoreKind,
+    /// Where else.
+    pub clickhouse: ClickHouseConfig,
+    /// Bytes of memory that the collector may take; see [`crate::memory`].
+    pub memory: u64,
     /// How much is kept.
     pub retention: Retention,
+    /// Bytes that stay free on the disk.
+    pub min_free_bytes: u64,
+    /// How symbols are kept and converted.
+    pub symbols: SymbolsConfig,
 }
+
+const DAY: u64 = 24 * 3600 * Timestamp::SECOND;
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 4040)),
             data_dir: "/var/lib/flamekeeper".into(),
-            retention: Retention { age: 3 * 24 * 3600 * Timestamp::SECOND, bytes: 20_000_000_000 },
+            store: StoreKind::Embedded,
+            clickhouse: ClickHouseConfig::default(),
+            memory: 1 << 30,
+            retention: Retention { raw: 3 * DAY, minute: 30 * DAY, hour: 365 * DAY, bytes: 20_000_000_000 },
+            min_free_bytes: 1_000_000_000,
+            symbols: SymbolsConfig::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Where profiles are kept, in a few words.
+    #[must_use]
+    pub fn store_text(&self) -> String {
+        match (self.store, &self.clickhouse.cluster) {
+            (StoreKind::Embedded, _) => "embedded".to_owned(),
+            (StoreKind::Clickhouse, None) => format!("ClickHouse at {}, database {}", self.clickhouse.url, self.clickhouse.database),
+            (StoreKind::Clickhouse, Some(cluster)) => {
+                format!("ClickHouse at {}, database {}, cluster {cluster}", self.clickhouse.url, self.clickhouse.database)
+            }
         }
     }
 }
@@ -47,7 +82,12 @@ impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "listen = \"{}\"", self.listen)?;
         writeln!(f, "data_dir = {:?}", self.data_dir.display().to_string())?;
-        writeln!(f, "\n[retention]\nage = \"{}\"\nmax_bytes = \"{}\"", Age(self.retention.age), ByteSize(self.retention.bytes))
+        writeln!(f, "store = \"{}\"", self.store.as_str())?;
+        writeln!(f, "memory = \"{}\"", ByteSize(self.memory))?;
+        let Retention { raw, minute, hour, bytes } = self.retention;
+        writeln!(f, "\n[retention]\nage = \"{}\"\nminute_age = \"{}\"\nhour_age = \"{}\"", Age(raw), Age(minute), Age(hour))?;
+        writeln!(f, "max_bytes = \"{}\"\nmin_free_bytes = \"{}\"", ByteSize(bytes), ByteSize(self.min_free_bytes))?;
+        write!(f, "\n{}\n{}", self.clickhouse, self.symbols)
     }
 }
 

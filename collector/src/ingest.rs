@@ -5,22 +5,27 @@ mod profiles;
 mod symbols;
 mod validate;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::Response;
 use axum::routing::{post, put};
 use flamekeeper_profile::Timestamp;
 use flamekeeper_symbolizer::SymbolStore;
-use flamekeeper_wire::{Limits, gzip};
+use flamekeeper_wire::{COLLECTOR_ID, Limits, gzip};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use error::IngestError;
+pub use symbols::{UploadCounters, Uploads};
 pub use validate::Accepted;
 
+use crate::debuginfod::Debuginfod;
+use crate::memory::Pressure;
 use crate::store::Store;
 
 /// Bounds on what is taken in.
@@ -49,11 +54,25 @@ pub struct IngestCounters {
     pub rejected: AtomicU64,
     /// Bodies that were sent away for now.
     pub deferred: AtomicU64,
+    /// Of both, how many for each reason ([`IngestError::reason`]).
+    refusals: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl IngestCounters {
     fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a batch that was not taken.
+    fn refuse(&self, error: &IngestError) {
+        Self::count(if error.pause().is_some() { &self.deferred } else { &self.rejected });
+        *self.refusals.lock().unwrap_or_else(PoisonError::into_inner).entry(error.reason()).or_default() += 1;
+    }
+
+    /// Batches that were not taken, for now or for good, by reason.
+    #[must_use]
+    pub fn refusals(&self) -> BTreeMap<&'static str, u64> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -64,12 +83,18 @@ pub struct IngestState {
     pub store: Arc<dyn Store>,
     /// Where symbols go.
     pub symbols: Arc<SymbolStore>,
+    /// Uploads that are under way.
+    pub uploads: Arc<Uploads>,
+    /// What is told of the objects that profiles bring; none where no servers are asked.
+    pub debuginfod: Option<Arc<Debuginfod>>,
     /// The wall clock.
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// Bounds.
     pub limits: IngestLimits,
     /// Counts.
     pub counters: Arc<IngestCounters>,
+    /// How near the process is to its memory's limit.
+    pub pressure: Arc<Pressure>,
     gates: Arc<Gates>,
 }
 
@@ -91,13 +116,14 @@ impl std::fmt::Debug for IngestState {
 impl IngestState {
     /// The state over a store, with the real clock.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, symbols: Arc<SymbolStore>, limits: IngestLimits) -> Self {
+    pub fn new(store: Arc<dyn Store>, symbols: Arc<SymbolStore>, uploads: Arc<Uploads>, limits: IngestLimits) -> Self {
         let gates = Gates {
             bodies: Arc::new(Semaphore::new(kibibytes(limits.bytes_in_flight) as usize)),
             decoders: Arc::new(Semaphore::new(limits.decoders)),
             converter: Arc::new(Semaphore::new(1)),
         };
-        Self { store, symbols, now: Arc::new(crate::clock::now), limits, counters: Arc::default(), gates: Arc::new(gates) }
+        let (debuginfod, now, counters) = (None, Arc::new(crate::clock::now), Arc::default());
+        Self { store, symbols, uploads, debuginfod, now, limits, counters, pressure: Arc::default(), gates: Arc::new(gates) }
     }
 
     /// Reads a body of at most `limit` bytes, as long as there is memory for it. The permit stands for that memory.
@@ -106,6 +132,10 @@ impl IngestState {
         let size = stated.unwrap_or(limit);
         if size > limit {
             return Err(IngestError::TooLarge { limit });
+        }
+        let in_memory = (kibibytes(self.limits.bytes_in_flight) as usize).saturating_sub(self.gates.bodies.available_permits());
+        if !self.pressure.admits(in_memory) {
+            return Err(IngestError::Busy);
         }
         let permit = Arc::clone(&self.gates.bodies).try_acquire_many_owned(kibibytes(size).max(1)).map_err(|_| IngestError::Busy)?;
         let read = tokio::time::timeout(self.limits.body_time, axum::body::to_bytes(body, size)).await;
@@ -138,9 +168,19 @@ fn decompressed<'a>(headers: &HeaderMap, body: &'a [u8], limit: usize) -> Result
 
 /// The routes of all that agents send.
 pub fn ingest_routes(state: IngestState) -> Router {
+    use flamekeeper_wire::symbols::{OFFERS_PATH, UPLOAD_PATH};
+    let identity = HeaderValue::from_str(state.uploads.identity()).ok();
+    let identify = move |mut response: Response| {
+        if let Some(identity) = &identity {
+            response.headers_mut().insert(HeaderName::from_static(COLLECTOR_ID), identity.clone());
+        }
+        std::future::ready(response)
+    };
     Router::new()
         .route(flamekeeper_wire::PROFILES_PATH, post(profiles::receive))
-        .route(flamekeeper_wire::symbols::MISSING_PATH, post(symbols::missing))
-        .route(&format!("{}{{build_id}}", flamekeeper_wire::symbols::UPLOAD_PATH), put(symbols::upload))
+        .route(OFFERS_PATH, post(symbols::offers))
+        .route(&format!("{UPLOAD_PATH}{{build_id}}"), put(symbols::upload))
+        .route(&format!("{UPLOAD_PATH}{{build_id}}/parts/{{lease}}/{{offset}}"), put(symbols::part))
+        .layer(axum::middleware::map_response(identify))
         .with_state(state)
 }

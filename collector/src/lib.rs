@@ -1,19 +1,40 @@
 //! The collector: ingest, store, query, render, and the web page.
 
 mod assets;
+pub mod backup;
 mod clock;
 pub mod config;
+pub mod debuginfod;
+pub mod deploys;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod http;
 pub mod ingest;
+pub mod memory;
 pub mod query;
 pub mod render;
 pub mod selector;
 mod server;
 pub mod store;
+pub mod watch;
 
 use std::future::Future;
+use std::path::Path;
 
 pub use server::Server;
+
+/// Looks at every entry of the profiles in the data directory of a collector that does not run.
+///
+/// # Errors
+/// Where there is no store, a collector has it open, or it cannot be opened at all.
+pub fn check(data_dir: &Path) -> Result<store::Checked, store::StoreError> {
+    let folder = data_dir.join("profiles");
+    if !folder.is_dir() {
+        return Err(store::StoreError::Missing { folder });
+    }
+    store::EmbeddedStore::open(&folder, store::StoreLimits::default())?.check()
+}
 
 /// Serves until `shutdown` is ready.
 ///

@@ -52,7 +52,28 @@ impl Matcher {
     /// Whether a series with these labels meets the condition.
     #[must_use]
     pub fn matches(&self, labels: &Labels) -> bool {
-        let value = labels.get(&self.label);
+        self.takes(labels.get(&self.label))
+    }
+
+    /// The label that it looks at.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// The value that is compared, and whether it must be equal; none for an expression.
+    #[must_use]
+    pub fn exact(&self) -> Option<(&str, bool)> {
+        match &self.condition {
+            Condition::Equal(value) => Some((value, true)),
+            Condition::NotEqual(value) => Some((value, false)),
+            Condition::Match(_) | Condition::NotMatch(_) => None,
+        }
+    }
+
+    /// Whether a label of this value meets the condition.
+    #[must_use]
+    pub fn takes(&self, value: &str) -> bool {
         match &self.condition {
             Condition::Equal(wanted) => value == wanted,
             Condition::NotEqual(unwanted) => value != unwanted,
@@ -84,6 +105,17 @@ impl Selector {
             Condition::Equal(value) if matcher.label == label => Some(value.as_str()),
             _ => None,
         })
+    }
+
+    /// The conditions, all of which must hold.
+    #[must_use]
+    pub fn matchers(&self) -> &[Matcher] {
+        &self.matchers
+    }
+
+    /// The labels that the selection looks at. A label that several conditions look at comes as often.
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        self.matchers.iter().map(|matcher| matcher.label.as_str())
     }
 
     /// Whether everything is selected.
@@ -208,6 +240,7 @@ mod tests {
         assert_eq!(selector.exact("service"), Some("api"));
         assert_eq!(selector.exact("host"), None);
         assert_eq!(selector.exact("version"), None);
+        assert_eq!(selector.labels().collect::<Vec<_>>(), ["service", "host", "version"]);
         assert!(parse("{}").is_empty() && !selector.is_empty());
     }
 }

@@ -1,25 +1,36 @@
 //! The store: what the collector keeps, behind one narrow trait.
 //!
-//! Two implementations are meant to stand behind it: the embedded one (`fjall`, one directory, no server) and, for
-//! fleets that one machine cannot hold, ClickHouse. So the trait asks whole questions (a merge, a time series) that an
+//! Two implementations stand behind it: the embedded one (`fjall`, one directory, no server) and, for fleets that one machine
+//! cannot hold, ClickHouse. So the trait asks whole questions (a merge, a time series) that an
 //! engine can answer near its data, and never hands out rows.
 
+mod clickhouse;
 mod embedded;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use flamekeeper_profile::{Batch, Completeness, Labels, Ledger, Merged, SampleType, Window};
+use flamekeeper_profile::{AgentFigures, Batch, Completeness, Labels, Ledger, Merged, SampleType, Timestamp, Window};
 use flamekeeper_wire::BatchId;
 
 use crate::selector::Selector;
+use crate::watch::Stopped;
 
-pub use embedded::{EmbeddedStore, Retained, Retention, StoreLimits};
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use clickhouse::fuzz::run as fuzz_clickhouse;
+pub use clickhouse::{ClickHouseError, ClickHouseServer, ClickHouseStore, Migrated, migrate};
+pub use embedded::{Checked, EmbeddedStore, Retained, Retention, RolledUp, StoreLimits};
+
+/// Points of one series in one answer.
+const MAX_POINTS: usize = 100_000;
+/// Points of all series of one answer, 8 bytes each.
+const MAX_CELLS: usize = 4 << 20;
 
 /// Which samples a question is about.
 #[derive(Clone, Debug)]
 pub struct Selection {
-    /// The window; a stored window belongs to it when its start does.
+    /// The window; a stored window belongs to it when its start does. Where windows as they came are deleted already, the
+    /// minutes or hours that they were merged into are the stored windows.
     pub window: Window,
     /// The profile type, as [`SampleType::query_name`] names it: `cpu`.
     pub profile_type: String,
@@ -79,9 +90,21 @@ pub struct HostSummary {
     /// Labels of the agent.
     pub labels: Labels,
     /// End of its newest stored window.
-    pub last_seen: flamekeeper_profile::Timestamp,
+    pub last_seen: Timestamp,
     /// What it took and lost in the window.
     pub ledger: Ledger,
+    /// What it said of itself at [`Self::last_seen`].
+    pub figures: AgentFigures,
+}
+
+/// What was deleted since the program started, in slots of time: 3 hours of rows as they came, a day of minutes, a week of hours
+/// and dictionaries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deleted {
+    /// All that were deleted.
+    pub slots: u64,
+    /// Passes that deleted something because of size, not age.
+    pub by_size: u64,
 }
 
 /// Totals since the store was made.
@@ -97,6 +120,18 @@ pub struct StoreStatus {
     pub bytes: u64,
     /// Whether batches can be stored.
     pub writable: bool,
+    /// From when on rows are kept as they came.
+    pub raw_from: Timestamp,
+    /// From when on rows per minute are kept.
+    pub minute_from: Timestamp,
+    /// From when on anything is kept.
+    pub hour_from: Timestamp,
+    /// Minutes and hours, of a service and type each, that rows are still to be added to.
+    pub lacking: u64,
+    /// What was deleted since the program started.
+    pub deleted: Deleted,
+    /// Batches that were sent away since the program started because there was no room.
+    pub refused_full: u64,
 }
 
 /// What could not be done with the store.
@@ -122,6 +157,12 @@ pub enum StoreError {
         /// Its directory.
         folder: PathBuf,
     },
+    /// There is no store to look at.
+    #[error("there are no profiles in {}", folder.display())]
+    Missing {
+        /// The directory.
+        folder: PathBuf,
+    },
     /// The layout on disk is another version's.
     #[error(
         "the store has layout version {found}, this program reads version {expected}; use the program that wrote it, or another directory"
@@ -132,9 +173,44 @@ pub enum StoreError {
         /// What this program reads.
         expected: u32,
     },
+    /// The schema at the server is missing or another version's.
+    #[error(
+        "the schema in ClickHouse {}, this program needs version {expected}; run `flamekeeper collector migrate`{}",
+        found.map_or("is missing".to_owned(), |found| format!("has version {found}")),
+        if found.is_some_and(|found| found > *expected) { " of the newest program, and start that one" } else { "" }
+    )]
+    Schema {
+        /// At the server; none where there is none.
+        found: Option<u32>,
+        /// What this program reads and writes.
+        expected: u32,
+    },
+    /// The tables at the server keep rows for a shorter time than is configured.
+    #[error("the schema in ClickHouse keeps profiles for a shorter time than is configured; run `flamekeeper collector migrate`")]
+    ShortRetention,
+    /// An expression would be tried on too many values of a label.
+    #[error("the label {label} has more than {limit} values in the window; choose them by = instead of an expression, or a shorter window")]
+    TooManyValues {
+        /// The label.
+        label: String,
+        /// The limit.
+        limit: usize,
+    },
+    /// There is no room, and nothing old is left to make some. The batch may be sent again later.
+    #[error("the store is full: {what}; raise the retention's max_bytes or shorten its ages, or free its disk")]
+    Full {
+        /// Which bound was reached.
+        what: &'static str,
+    },
     /// A write failed before, and what is on disk is not known until the store is opened again.
     #[error("the store takes no more batches since the disk refused one; look at the disk, then restart the collector")]
     Closed,
+    /// The window of a batch is older than anything that is kept. Sending the batch again changes nothing.
+    #[error("the window started before everything that is kept (from {kept_from:.0} s since the epoch on); the batch cannot be stored")]
+    Expired {
+        /// Seconds since the epoch.
+        kept_from: f64,
+    },
     /// A content is longer than a key of the engine can be. Sending the batch again changes nothing.
     #[error("a {what} takes {bytes} bytes, the store holds at most {limit}; the batch cannot be stored")]
     TooLong {
@@ -155,6 +231,9 @@ pub enum StoreError {
         /// The limit.
         limit: usize,
     },
+    /// The question is asked no more, or took too long.
+    #[error(transparent)]
+    Stopped(Stopped),
     /// A question would take more memory than the limit.
     #[error("the answer would merge more than {limit} distinct stacks; narrow the window or the selector")]
     TooLarge {

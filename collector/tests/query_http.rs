@@ -5,11 +5,13 @@
 mod query_fixture;
 mod query_server;
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use flamekeeper_collector::http::QueryLimits;
 use flamekeeper_profile::{
-    Batch, FrameKind, Labels, Ledger, LossReason, SampleType, Series, StackEnd, StopReason, Svma, Tables, Timestamp, Window,
+    AgentFigures, Batch, Figure, FrameKind, Labels, Ledger, LossReason, SampleType, Series, StackEnd, StopReason, Svma, Tables, Timestamp,
+    Window,
 };
 use query_fixture::PERIOD;
 use query_server::{Answer, NOW, Server};
@@ -28,12 +30,16 @@ fn batch(host: &str, start: u64) -> Batch {
     let mut ledger = Ledger::new();
     ledger.take(11);
     ledger.lose(LossReason::RingFull, 2);
+    let mut figures = AgentFigures::default();
+    figures.set(Figure::MemoryBytes, 30_000_000);
+    figures.set(Figure::FrequencySteps, 0);
     Batch {
         window: Window::new(Timestamp(start * Timestamp::SECOND), Timestamp((start + 10) * Timestamp::SECOND)),
         labels: host_labels,
         tables,
         series: vec![series(labels("api", "1.4"), vec![(whole, 3), (cut, 1)]), series(labels("db", ""), vec![(db, 5)])],
         ledger,
+        figures,
     }
 }
 
@@ -127,7 +133,10 @@ fn catalog() {
     ]);
     assert_eq!(services["services"], expected);
     let host = &server.json("/api/v1/hosts?from=-1h")["hosts"][0];
-    let expected = json!({"host": "web-1", "agent_version": "0.1.0", "last_seen": 1_764_000_920.0, "samples": 18, "lost": {"ring_full": 4}, "truncated": 2});
+    let expected = json!({
+        "host": "web-1", "agent_version": "0.1.0", "last_seen": 1_764_000_920.0, "samples": 18, "lost": {"ring_full": 4}, "caveats": {}, "truncated": 2,
+        "figures": {"memory_bytes": 30_000_000, "frequency_steps": 0},
+    });
     assert_eq!(*host, expected);
     assert_eq!(server.json("/api/v1/labels"), json!({"labels": ["host", "service", "version"]}));
     assert_eq!(server.json("/api/v1/labels/service/values"), json!({"values": ["api", "db"]}));
@@ -198,7 +207,7 @@ fn closed_windows_are_cached() {
 /// More questions than can be worked on wait, and are sent away when that takes too long; then it goes on.
 #[test]
 fn questions_are_limited() {
-    let server = Server::start(QueryLimits { concurrent: 1, patience: Duration::from_millis(100) });
+    let server = Server::start(QueryLimits { concurrent: 1, patience: Duration::from_millis(100), ..QueryLimits::default() });
     server.store.push(batch("a", NOW.0 / Timestamp::SECOND - 60));
     std::thread::scope(|scope| {
         let held = server.store.hold.lock().unwrap();
@@ -211,4 +220,43 @@ fn questions_are_limited() {
         assert_eq!(first.join().unwrap().status, 200);
     });
     assert_eq!(server.json("/api/v1/types")["types"][0]["type"], Value::from("cpu"));
+}
+
+/// A client that leaves stops the work on its question, which frees the place for the next one. Meanwhile the question is listed, with
+/// the rows read for it.
+#[test]
+fn a_client_that_leaves_frees_its_place() {
+    let server = Server::start(QueryLimits { concurrent: 1, patience: Duration::from_secs(60), ..QueryLimits::default() });
+    server.store.push(batch("a", NOW.0 / Timestamp::SECOND - 60));
+    let mut client = std::net::TcpStream::connect(server.address).unwrap();
+    write!(client, "GET /api/v1/flamegraph?type=endless HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    let running = || server.json("/api/v1/queries")["running"].as_array().unwrap().clone();
+    let seen = std::iter::repeat_with(running).find(|running| running.first().is_some_and(|first| first["rows"].as_u64() > Some(100)));
+    let first = &seen.unwrap()[0];
+    assert_eq!(first["question"], Value::from("/api/v1/flamegraph?type=endless"));
+    assert_eq!(first["waiting"], Value::from(false));
+    drop(client);
+    // Its turn comes only when the place is free.
+    assert_eq!(server.json("/api/v1/types")["types"][0]["type"], Value::from("cpu"));
+    assert_eq!(running(), Vec::<Value>::new());
+}
+
+/// A question that takes longer than one may is ended, and told what to ask instead; one that finds all places to wait taken is
+/// sent away at once.
+#[test]
+fn questions_have_a_time() {
+    let time = Duration::from_millis(300);
+    let server = Server::start(QueryLimits { concurrent: 1, waiting: 0, time, ..QueryLimits::default() });
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| server.ask("/api/v1/flamegraph?type=endless", ""));
+        let answer = first.join().unwrap();
+        assert!(error(&answer, 504).contains("shorter window"), "{answer:?}");
+    });
+    let server = Server::start(QueryLimits { concurrent: 1, waiting: 0, ..QueryLimits::default() });
+    let mut client = std::net::TcpStream::connect(server.address).unwrap();
+    write!(client, "GET /api/v1/flamegraph?type=endless HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    let running = || server.json("/api/v1/queries")["running"].as_array().unwrap().len();
+    assert!(std::iter::repeat_with(running).any(|running| running == 1));
+    let busy = server.ask("/api/v1/types", "");
+    assert!(error(&busy, 503).contains("busy"), "{busy:?}");
 }

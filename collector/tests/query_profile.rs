@@ -6,7 +6,8 @@ mod query_fixture;
 
 use flamekeeper_collector::query::{Profile, PrunedTree, SymbolizedProfile};
 use flamekeeper_profile::{
-    Batch, CallTree, FrameKind, Labels, Ledger, LossReason, SampleType, Series, StackEnd, Svma, Tables, Timestamp, UnnamedReason, Window,
+    AgentFigures, Batch, CallTree, FrameKind, Labels, Ledger, LossReason, SampleType, Series, StackEnd, Svma, Tables, Timestamp,
+    UnnamedReason, Window,
 };
 use query_fixture::{Builder, PERIOD, known, random};
 
@@ -182,7 +183,14 @@ fn batches_add_up() {
         ledger.lose(LossReason::RingFull, 1);
         let series = |sample_type| Series { labels: Labels::new(), sample_type, values: vec![(stack, samples)] };
         let series = vec![series(SampleType::cpu(PERIOD)), series(SampleType::plain("alloc_space", "bytes"))];
-        Batch { window: Window::new(Timestamp(start), Timestamp(start + 10)), labels: Labels::new(), tables, series, ledger }
+        Batch {
+            window: Window::new(Timestamp(start), Timestamp(start + 10)),
+            labels: Labels::new(),
+            tables,
+            series,
+            ledger,
+            figures: AgentFigures::default(),
+        }
     };
     let mut profile = Profile::new("cpu");
     profile.add(&batch(110, 2));

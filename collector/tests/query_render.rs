@@ -57,7 +57,7 @@ fn json_is_the_same_again() {
     assert_eq!(top(), top());
 }
 
-/// The table holds as many functions as asked for.
+/// The table holds as many functions as asked for, and says of those without a name why.
 #[test]
 fn top_is_limited() {
     let read = |limit| -> Value { serde_json::from_slice(&render::top_json(&known(), limit).unwrap()).unwrap() };
@@ -68,6 +68,10 @@ fn top_is_limited() {
         (first["name"].as_str(), first["self"].as_u64(), first["kind"].as_str()),
         (Some("api::leaf<T>"), Some(5 * PERIOD), Some("native"))
     );
+    let all = read(0);
+    let functions = all["functions"].as_array().unwrap();
+    let unnamed = functions.iter().filter_map(|function| Some((function["name"].as_str()?, function["unnamed"].as_str()?)));
+    assert_eq!(unnamed.collect::<Vec<_>>(), [("api+0x9999", "not_covered"), ("libc.so.6+0x77", "no_symbols")]);
 }
 
 fn folded_sums(profile: &SymbolizedProfile) -> BTreeMap<String, u64> {

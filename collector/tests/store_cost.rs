@@ -1,65 +1,36 @@
-//! What the embedded store costs, on the load of a fleet: 30 services on each host, 3,000 stacks a service, Zipf, 20 Hz.
+//! What the embedded store costs, on the load of a fleet (`bench/fleet.rs`): 200 hosts, 30 services, 3,000 stacks a service, Zipf, 20 Hz.
 //!
-//! `cargo test --release -p flamekeeper-collector --test store_cost -- --ignored --nocapture`
+//! `cargo test --release --workspace --test store_cost -- --ignored --nocapture`
 
 #![allow(clippy::unwrap_used, reason = "all of this file is tests")]
 
+#[path = "../../bench/fleet.rs"]
+mod fleet;
+mod query_fixture;
 mod store_fixture;
 
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use flamekeeper_collector::store::{Selection, Store as _};
-use flamekeeper_profile::{
-    Batch, BuildId, BuildIdKind, FrameKind, Labels, Ledger, SampleType, Series, StackEnd, Svma, Tables, Timestamp, Window,
-};
-use store_fixture::{Random, SECOND, START, id, open};
+use flamekeeper_collector::query::Profile;
+use flamekeeper_collector::store::{EmbeddedStore, Selection, Store as _};
+use flamekeeper_profile::{Batch, Ledger, Tables, Timestamp, Window};
+use flamekeeper_wire::{Limits, gzip};
+use fleet::{Fleet, SERVICES, STACKS};
+use query_fixture::Names;
+use store_fixture::{SECOND, START, id, open};
 
-const SERVICES: u64 = 30;
-const STACKS: u64 = 3_000;
-const HOSTS: u64 = 100;
-const WINDOWS: u64 = 20;
-/// Samples of a service in a window of 10 s, one CPU at 20 Hz.
-const SAMPLES: u64 = 200;
-
-/// Stack `number` of a service: 30 frames, whose root side is shared with its neighbours.
-fn stack(tables: &mut Tables, service: u64, number: u64) -> flamekeeper_profile::StackId {
-    let build_id = BuildId::new(BuildIdKind::Gnu, &[service as u8; 20]).unwrap();
-    let object = tables.intern_object(Some(build_id), "/usr/bin/service");
-    let locations: Vec<_> = (0..30_u64)
-        .map(|depth| {
-            let branch = number >> (29 - depth).min(11);
-            tables.intern_address(FrameKind::Native, Some(object), Svma(0x1000 + (branch * 31 + depth) % 20_000 * 16))
-        })
-        .collect();
-    tables.intern_stack(&locations, StackEnd::Root)
-}
-
-/// A host's batch of one window; with it the number of its rows.
-fn fleet_batch(host: u64, window: u64) -> (Batch, u64) {
-    let mut random = Random::new(host * 1_000_003 + window);
-    let from = Timestamp(START + window * 10 * SECOND);
-    let labels = Labels::new().with("host", &format!("web-{host}"));
-    let (mut tables, mut series, mut rows) = (Tables::new(), Vec::new(), 0);
-    for service in 0..SERVICES {
-        let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
-        for _ in 0..SAMPLES {
-            // The inverse of Zipf's law (exponent 1) over the stacks.
-            let share = random.below(1 << 20) as f64 / f64::from(1 << 20);
-            let rank = (STACKS as f64).powf(share) as u64 - 1;
-            *counts.entry(rank).or_default() += 1;
-        }
-        let values: Vec<_> = counts.into_iter().map(|(number, count)| (stack(&mut tables, service, number), count)).collect();
-        rows += values.len() as u64;
-        let labels = labels.clone().with("service", &format!("service-{service}")).with("pid", &(1000 + service).to_string());
-        series.push(Series { labels: labels.with("version", "1.4"), sample_type: SampleType::cpu(50_000_000), values });
-    }
-    let mut ledger = Ledger::new();
-    ledger.take(SERVICES * SAMPLES);
-    (Batch { window: Window::new(from, from.saturating_add(10 * SECOND)), labels, tables, series, ledger }, rows)
-}
+const HOSTS: u64 = 200;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+/// The service that is asked about, and the only one that has more than [`FULL_MINUTES`].
+const ASKED: u64 = 3;
+/// The last minutes, in which all services have batches of 10 s.
+const FULL_MINUTES: u64 = 1;
+/// The end of all data: not at the edge of an hour or a minute, as a question's end seldom is.
+const END: Timestamp = Timestamp((START / DAY + 8) * DAY + 13 * HOUR + 17 * MINUTE + 20 * SECOND);
 
 /// CPU seconds of this process, all threads (proc(5): utime and stime, 100 ticks a second).
 fn cpu_seconds() -> f64 {
@@ -73,71 +44,172 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-/// Prints rows per CPU second, the time to durability, bytes a row, and the time of a merge.
+/// Stores what `make` makes of each number below `count`, from many threads; gives the rows.
+fn store_all(store: &EmbeddedStore, agent: &str, count: u64, make: impl Fn(u64) -> (Batch, u64) + Sync) -> u64 {
+    let (next, rows) = (AtomicU64::new(0), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..32 {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        return;
+                    }
+                    let (batch, made) = make(number);
+                    store.append(&id(agent, number), batch).unwrap();
+                    rows.fetch_add(made, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    rows.into_inner()
+}
+
+/// The week before, in windows of an hour: five hosts have all stacks, the others the most frequent ones, so that the merged hours are
+/// what they would be and making them takes less. Then the last hour before the full minutes, in windows of 10 s. The series of
+/// all hosts come in one batch a window, and each host's ledger in one of its own.
+fn past(store: &EmbeddedStore) {
+    let fleet = Fleet::new(ASKED..ASKED + 1);
+    let recent = (END.0 - 75 * MINUTE) / HOUR * HOUR;
+    let first_hour = (END.0 - 8 * DAY) / HOUR;
+    let hours = recent / HOUR - first_hour;
+    let stacks = |host| if host < 5 { STACKS } else { 50 };
+    store_all(store, "week", hours, |hour| together(&fleet, Timestamp((first_hour + hour) * HOUR), 3600, stacks));
+    let windows = (END.0 - FULL_MINUTES * MINUTE - recent) / (10 * SECOND);
+    store_all(store, "hour", windows, |window| together(&fleet, Timestamp(recent + window * 10 * SECOND), 10, |_| STACKS));
+    let ledger = |number: u64, from: u64, seconds| {
+        let (mut batch, _) = fleet.batch(number % HOSTS, Timestamp(from), seconds, 0..0, 0);
+        batch.tables = Tables::new();
+        batch.ledger.take(seconds * fleet::HERTZ);
+        (batch, 0)
+    };
+    store_all(store, "week_ledger", HOSTS * hours, |number| ledger(number, (first_hour + number / HOSTS) * HOUR, 3600));
+    store_all(store, "hour_ledger", HOSTS * windows, |number| ledger(number, recent + number / HOSTS * 10 * SECOND, 10));
+}
+
+/// One batch with the asked service's series of all hosts, and no ledger.
+fn together(fleet: &Fleet, from: Timestamp, seconds: u64, stacks: impl Fn(u64) -> u64) -> (Batch, u64) {
+    let (mut all, mut rows) = fleet.batch(0, from, seconds, ASKED..ASKED + 1, stacks(0));
+    for host in 1..HOSTS {
+        let (series, made) = fleet.series(host, from, seconds, ASKED, stacks(host));
+        all.series.push(series);
+        rows += made;
+    }
+    all.ledger = Ledger::new();
+    (all, rows)
+}
+
+/// The full minutes, as bodies that agents would send. Gives rows, CPU seconds, and the medians of a batch.
+fn ingest(store: &EmbeddedStore) -> (u64, f64) {
+    let fleet = Fleet::new(0..SERVICES);
+    let (mut rows, mut cpu, mut wall, mut bytes) = (0, 0.0, 0.0, 0);
+    let times = Mutex::new(Vec::new());
+    for window in 0..FULL_MINUTES * 6 {
+        let from = Timestamp(END.0 - FULL_MINUTES * MINUTE + window * 10 * SECOND);
+        let bodies: Vec<Vec<u8>> = (0..HOSTS)
+            .map(|host| {
+                let (batch, made) = fleet.batch(host, from, 10, 0..SERVICES, STACKS);
+                rows += made;
+                gzip::compress(&flamekeeper_wire::encode(&batch))
+            })
+            .collect();
+        bytes += bodies.iter().map(Vec::len).sum::<usize>();
+        let (cpu_before, start, next) = (cpu_seconds(), Instant::now(), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while let Some(body) = bodies.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+                        let start = Instant::now();
+                        let limits = Limits::default();
+                        let body = gzip::decompress(body, limits.decompressed_bytes).unwrap();
+                        let batch = flamekeeper_wire::decode(&body, &limits).unwrap();
+                        let host = batch.labels.get("host").replace('-', "_");
+                        store.append(&id(&host, window), batch).unwrap();
+                        times.lock().unwrap().push(start.elapsed());
+                    }
+                });
+            }
+        });
+        cpu += cpu_seconds() - cpu_before;
+        wall += start.elapsed().as_secs_f64();
+    }
+    let median = median(times.into_inner().unwrap());
+    eprintln!(
+        "ingest: {rows} rows; unzipped, decoded and stored durably: {:.0} rows per CPU second, {:.0} rows/s by two threads, {median:.1?} a batch at the median, {} bytes a body",
+        rows as f64 / cpu,
+        rows as f64 / wall,
+        bytes as u64 / (FULL_MINUTES * 6 * HOSTS)
+    );
+    (rows, cpu)
+}
+
+fn roll_up(store: &EmbeddedStore, what: &str, now: Timestamp) {
+    let (cpu, start) = (cpu_seconds(), Instant::now());
+    let rolled = store.roll_up(now).unwrap();
+    let cpu = cpu_seconds() - cpu;
+    eprintln!("derived, {what}: {} buckets from {} stored rows in {cpu:.2} s of CPU, {:.1?}", rolled.buckets, rolled.rows, start.elapsed());
+}
+
+/// How often each question is asked.
+const QUESTIONS: u32 = 15;
+
+/// From the question to the tree, without names of symbols.
+fn ask(store: &EmbeddedStore, window: Window, selector: &str) -> (String, u64, usize) {
+    let selection = Selection { window, profile_type: "cpu".into(), selector: selector.parse().unwrap() };
+    let mut answer = (0, 0);
+    let cpu = cpu_seconds();
+    let times = (0..QUESTIONS).map(|_| {
+        let start = Instant::now();
+        let found = store.merged(&selection).unwrap();
+        let mut profile = Profile::new("cpu");
+        (profile.merged, profile.unit, profile.window, profile.completeness) = (found.merged, found.unit, window, found.completeness);
+        let named = profile.symbolize(&Names);
+        let tree = named.tree();
+        answer = (named.total().samples, tree.nodes().len());
+        start.elapsed()
+    });
+    let times = median(times.collect());
+    // The machine may be busy with something else: CPU time is the part that is this question's.
+    let took = format!("{times:.1?} at the median, {:.1} ms of CPU at the mean,", (cpu_seconds() - cpu) * 1000.0 / f64::from(QUESTIONS));
+    (took, answer.0, answer.1)
+}
+
+/// Prints what storing, deriving and asking cost.
 #[test]
 #[ignore = "a measurement, of a release build"]
 fn cost_of_a_fleet() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
-    let mut rows_total = 0;
-    for threads in [1_u64, 8] {
-        let next = AtomicU64::new(0);
-        let (rows, times) = (AtomicU64::new(0), Mutex::new(Vec::new()));
-        let (mut cpu, mut wall) = (0.0, 0.0);
-        for window in (0..WINDOWS).map(|window| if threads == 1 { window } else { window + WINDOWS }) {
-            let made: Vec<_> = (0..HOSTS).map(|host| fleet_batch(host, window)).collect();
-            let (cpu_before, start) = (cpu_seconds(), Instant::now());
-            next.store(0, Ordering::Relaxed);
-            std::thread::scope(|scope| {
-                for _ in 0..threads {
-                    scope.spawn(|| {
-                        while let Some((batch, count)) = made.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
-                            let batch = batch.clone();
-                            let agent = batch.labels.get("host").replace('-', "_");
-                            let start = Instant::now();
-                            store.append(&id(&agent, window), batch).unwrap();
-                            times.lock().unwrap().push(start.elapsed());
-                            rows.fetch_add(*count, Ordering::Relaxed);
-                        }
-                    });
-                }
-            });
-            cpu += cpu_seconds() - cpu_before;
-            wall += start.elapsed().as_secs_f64();
-        }
-        let rows = rows.into_inner();
-        rows_total += rows;
-        let median = median(times.into_inner().unwrap());
-        eprintln!(
-            "{threads} writers: {rows} rows, {:.0} rows per CPU second, {:.0} rows/s, append {median:.1?} at the median",
-            rows as f64 / cpu,
-            rows as f64 / wall
-        );
+    past(&store);
+    roll_up(&store, "a week of one service", Timestamp(END.0 - FULL_MINUTES * MINUTE));
+    let (rows, _) = ingest(&store);
+    roll_up(&store, "the full minutes", END);
+    for (what, length) in [("10 min", 10 * MINUTE), ("1 h", HOUR), ("24 h", DAY), ("7 d", 7 * DAY)] {
+        let window = Window::new(Timestamp(END.0 - length), END);
+        let (took, samples, nodes) = ask(&store, window, r#"{service="service-3"}"#);
+        eprintln!("one service, {HOSTS} hosts, {what}: {took} to the tree of {nodes} nodes, {samples} samples");
     }
-    let window = Window::new(Timestamp(START), Timestamp(START + 2 * WINDOWS * 10 * SECOND));
-    for (what, selector) in [("one service, all hosts", r#"{service="service-3"}"#), ("one host", r#"{host="web-7"}"#), ("everything", "")]
-    {
-        let selection = Selection { window, profile_type: "cpu".into(), selector: selector.parse().unwrap() };
-        let ask = |_| {
-            let start = Instant::now();
-            store.merged(&selection).unwrap();
-            start.elapsed()
-        };
-        eprintln!("merge of {what}, {} s: {:.1?}", window.duration() / SECOND, median((0..5).map(ask).collect()));
+    for selector in [r#"{service="service-3",host="web-7"}"#, r#"{service="service-3",host=~"web-1.*"}"#] {
+        let (took, samples, nodes) = ask(&store, Window::new(Timestamp(END.0 - HOUR), END), selector);
+        eprintln!("{selector}, 1 h: {took} to the tree of {nodes} nodes, {samples} samples");
+    }
+    for (what, length) in [("1 h", HOUR), ("7 d", 7 * DAY)] {
+        let (cpu, start) = (cpu_seconds(), Instant::now());
+        let found = store.series(Window::new(Timestamp(END.0 - length), END)).unwrap().len();
+        eprintln!("{found} series of {what}: {:.1?}, {:.0} ms of CPU", start.elapsed(), (cpu_seconds() - cpu) * 1000.0);
     }
     drop(store);
-    bytes(folder.path(), rows_total);
+    bytes(folder.path(), rows);
 }
 
+/// Bytes of the slot that holds the full minutes.
 fn bytes(folder: &std::path::Path, rows: u64) {
     let database = fjall::Database::builder(folder).open().unwrap();
-    let mut sum = 0;
     for name in database.list_keyspace_names() {
         let keyspace = database.keyspace(&name, fjall::KeyspaceCreateOptions::default).unwrap();
         keyspace.rotate_memtable_and_wait().unwrap();
         keyspace.major_compact().unwrap();
-        sum += keyspace.disk_space();
-        eprintln!("  {:20} {:>10} bytes", &**keyspace.name(), keyspace.disk_space());
+        eprintln!("  {:20} {:>12} bytes", &*name, keyspace.disk_space());
     }
-    eprintln!("{:.2} bytes a row, dictionaries included, compacted, without the journal", sum as f64 / rows as f64);
+    eprintln!("{rows} rows of the full minutes are in the newest raw slot, with those of the asked service of the hour before");
 }

@@ -1,4 +1,5 @@
-//! The embedded store killed at any moment: what was acknowledged is there, once, and what was not is there whole or not at all.
+//! The embedded store killed at any moment, while it stores, derives and deletes: what was acknowledged is there, once, in every
+//! tier, and what was not is there whole or not at all.
 //!
 //! SIGKILL leaves the kernel's page cache, so this shows atomicity and order, not that the disk keeps its promises.
 
@@ -12,30 +13,23 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use flamekeeper_collector::store::{Appended, Selection, Store as _};
-use flamekeeper_profile::{Batch, FrameKind, Labels, Ledger, SampleType, Series, StackEnd, Svma, Tables, Timestamp, Window};
-use store_fixture::{Random, SECOND, START, id, open};
+use flamekeeper_collector::store::{Appended, EmbeddedStore, Retention, Selection, Store as _};
+use flamekeeper_profile::{Timestamp, Window};
+use store_fixture::{Random, SECOND, START, folder, id, numbered, open};
 
 const FOLDER: &str = "FLAMEKEEPER_TEST_CRASH_FOLDER";
 const FIRST: &str = "FLAMEKEEPER_TEST_CRASH_FIRST";
 const THREADS: u64 = 4;
+/// Kills of one store, before the next one begins empty: what is checked grows with each.
+const KILLS_OF_ONE: u64 = 10;
+const HOUR: u64 = 3600 * SECOND;
+/// The time that the store is told: the windows of batches lie in the eight hours before.
+const NOW: Timestamp = Timestamp(START + 8 * HOUR);
+const RETENTION: Retention = Retention { raw: 3 * HOUR, minute: 48 * HOUR, hour: 1000 * HOUR, bytes: u64::MAX };
 
-/// Batch `number`: three stacks of which one is its own, and a ledger that names it.
-fn numbered(number: u64) -> Batch {
-    let mut tables = Tables::new();
-    let mut values = Vec::new();
-    for address in [number, 1 << 40, (1 << 40) + number % 7] {
-        let location = tables.intern_address(FrameKind::Native, None, Svma(address));
-        values.push((tables.intern_stack(&[location], StackEnd::Root), 1));
-    }
-    values.sort_unstable();
-    values.dedup();
-    let labels = Labels::new().with("service", &format!("s{}", number % 5)).with("host", "a").with("pid", &(number / 3).to_string());
-    let from = Timestamp(START + number * SECOND);
-    let mut ledger = Ledger::new();
-    ledger.take(values.len() as u64);
-    let series = vec![Series { labels: labels.clone(), sample_type: SampleType::cpu(1), values }];
-    Batch { window: Window::new(from, from.saturating_add(SECOND)), labels, tables, series, ledger }
+/// When batch `number` begins: in no order, so that buckets that were derived gain late rows.
+const fn begin(number: u64) -> u64 {
+    START + number * 7919 % 2880 * 10 * SECOND
 }
 
 /// Not a test of its own: the process that is killed. Stores batches from four threads and prints each number that was
@@ -46,11 +40,17 @@ fn child() {
     let first: u64 = first.parse().unwrap();
     let store = open(Path::new(&folder));
     std::thread::scope(|scope| {
+        scope.spawn(|| {
+            loop {
+                store.roll_up(NOW).unwrap();
+                store.retain(&RETENTION, NOW).unwrap();
+            }
+        });
         for thread in 0..THREADS {
             let store = &store;
             scope.spawn(move || {
                 for number in (first + thread..).step_by(THREADS as usize) {
-                    assert_eq!(store.append(&id("a", number), numbered(number)).unwrap(), Appended::Accepted);
+                    assert_eq!(store.append(&id("a", number), numbered(number, begin(number))).unwrap(), Appended::Accepted);
                     let mut out = std::io::stdout().lock();
                     writeln!(out, "stored {number}").unwrap();
                     out.flush().unwrap();
@@ -60,8 +60,11 @@ fn child() {
     });
 }
 
-/// Runs the child on the folder for a while, kills it, and tells what it said was stored.
-fn run_and_kill(folder: &Path, first: u64, time: Duration) -> BTreeSet<u64> {
+/// How long a child may take until it has stored something: a machine that is this slow tests nothing.
+const PROGRESS: Duration = Duration::from_secs(60);
+
+/// Runs the child on the folder until it has stored so many batches and a while longer, kills it, and tells what it said was stored.
+fn run_and_kill(folder: &Path, first: u64, (least, time): (usize, Duration)) -> BTreeSet<u64> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["child", "--exact", "--nocapture"])
         .env(FOLDER, folder)
@@ -70,59 +73,90 @@ fn run_and_kill(folder: &Path, first: u64, time: Duration) -> BTreeSet<u64> {
         .spawn()
         .unwrap();
     let output = BufReader::new(child.stdout.take().unwrap());
+    let (sender, stored) = std::sync::mpsc::channel();
     let reader = std::thread::spawn(move || {
-        let number = |line: String| line.split_once("stored ").and_then(|(_, number)| number.parse().ok());
-        output.lines().map_while(Result::ok).filter_map(number).collect::<BTreeSet<u64>>()
+        let number = |line: String| line.split_once("stored ").and_then(|(_, number)| number.parse::<u64>().ok());
+        // The receiver is there until this thread has ended.
+        output.lines().map_while(Result::ok).filter_map(number).for_each(|number| sender.send(number).unwrap());
     });
+    let next = || stored.recv_timeout(PROGRESS).unwrap_or_else(|_| panic!("nothing was stored for {PROGRESS:?}"));
+    let mut told: BTreeSet<u64> = std::iter::repeat_with(next).take(least).collect();
     std::thread::sleep(time);
     child.kill().unwrap();
     child.wait().unwrap();
-    reader.join().unwrap()
+    reader.join().unwrap();
+    told.extend(stored.try_iter());
+    told
 }
 
-/// Killed again and again (20 times, or `FLAMEKEEPER_CRASHES`), the store keeps every acknowledged batch exactly once, its
-/// totals and ledger fit its rows, and a repeat of what is there is told to be one.
+/// Killed again and again (200 times, or `FLAMEKEEPER_CRASHES`), the store keeps every acknowledged batch exactly once in each
+/// tier, its totals and ledger fit its rows, and a repeat of what is there is told to be one.
 #[test]
 fn killed_at_any_moment() {
-    let rounds: u64 = std::env::var("FLAMEKEEPER_CRASHES").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(20);
-    let folder = tempfile::tempdir().unwrap();
-    let mut random = Random::new(u64::from(std::process::id()));
-    let mut acknowledged = BTreeSet::new();
-    let mut first = 0;
-    for round in 0..rounds {
-        acknowledged.extend(run_and_kill(folder.path(), first, Duration::from_millis(60 + random.below(250))));
-        let there = check(folder.path(), &acknowledged, round);
-        first = there.last().map_or(0, |last| last + THREADS);
+    let rounds: u64 = std::env::var("FLAMEKEEPER_CRASHES").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(200);
+    let seed = u64::from(std::process::id());
+    let mut random = Random::new(seed);
+    let (mut all, mut derived, mut least) = (0, 0, 0);
+    for store in 0..rounds.div_ceil(KILLS_OF_ONE) {
+        let folder = folder();
+        let mut acknowledged = BTreeSet::new();
+        let mut first = 0;
+        for round in 0..KILLS_OF_ONE.min(rounds - store * KILLS_OF_ONE) {
+            // One in four is killed at any moment of its start; the others have stored something, on however slow a machine.
+            let until = match random.below(4) {
+                0 => (0, Duration::from_millis(random.below(60))),
+                _ => (1 + random.below(40) as usize, Duration::from_millis(random.below(40))),
+            };
+            acknowledged.extend(run_and_kill(folder.path(), first, until));
+            least += until.0;
+            let what = format!("seed {seed}, store {store}, kill {round}");
+            let opened = open(folder.path());
+            let there = check(&opened, &acknowledged, &what);
+            first = there.last().map_or(0, |last| last + THREADS);
+        }
+        let store = open(folder.path());
+        let there = check(&store, &acknowledged, "before the rest is derived");
+        derived += store.roll_up(NOW).unwrap().buckets;
+        assert_eq!(check(&store, &acknowledged, "after the rest is derived"), there);
+        all += there.len();
     }
-    assert!(acknowledged.len() as u64 > rounds, "only {} batches in {rounds} rounds", acknowledged.len());
-    eprintln!("{} batches acknowledged over {rounds} kills, none lost, none twice", acknowledged.len());
+    assert!(all >= least && all as u64 > rounds, "only {all} batches in {rounds} rounds, at least {least} were acknowledged");
+    eprintln!("{all} batches stored over {rounds} kills, none lost, none twice; {derived} buckets were left to be derived at the end");
 }
 
-/// The numbers of the batches that are there.
-fn check(folder: &Path, acknowledged: &BTreeSet<u64>, round: u64) -> BTreeSet<u64> {
-    let store = open(folder);
+/// How often each batch is there, by the stack that is its own.
+fn own_stacks(store: &EmbeddedStore, selector: &str) -> (BTreeMap<u64, u64>, u64) {
     let window = Window::new(Timestamp(0), Timestamp(u64::MAX));
-    let merged = store.merged(&Selection { window, profile_type: "cpu".into(), selector: "".parse().unwrap() }).unwrap();
+    let merged = store.merged(&Selection { window, profile_type: "cpu".into(), selector: selector.parse().unwrap() }).unwrap();
     let tables = &merged.merged.tables;
     let mut own: BTreeMap<u64, u64> = BTreeMap::new();
-    let mut samples = 0;
     for (stack, value) in merged.merged.values() {
-        samples += value.samples;
         let address = tables.location(tables.stack(stack).unwrap().locations[0]).unwrap().address.0;
         if address < 1 << 40 {
             *own.entry(address).or_default() += value.samples;
         }
     }
-    assert!(own.values().all(|count| *count == 1), "round {round}: something is there twice: {own:?}");
+    assert_eq!(merged.completeness.ledger.taken, merged.completeness.samples, "taken = stored, from the same tiers");
+    (own, merged.merged.total().samples)
+}
+
+/// The numbers of the batches that are there.
+fn check(store: &EmbeddedStore, acknowledged: &BTreeSet<u64>, what: &str) -> BTreeSet<u64> {
+    let (own, samples) = own_stacks(store, "");
+    assert!(own.values().all(|count| *count == 1), "{what}: something is there twice: {own:?}");
+    // The same from the rows per series.
+    assert_eq!(own_stacks(store, r#"{host="a"}"#), (own.clone(), samples), "{what}");
     let there: BTreeSet<u64> = own.into_keys().collect();
     let missing: Vec<_> = acknowledged.difference(&there).collect();
-    assert!(missing.is_empty(), "round {round}: acknowledged and lost: {missing:?}");
-    let wanted: u64 = there.iter().map(|number| numbered(*number).samples()).sum();
+    assert!(missing.is_empty(), "{what}: acknowledged and lost: {missing:?}");
+    let wanted: u64 = there.iter().map(|number| numbered(*number, begin(*number)).samples()).sum();
     let status = store.status().unwrap();
-    assert_eq!((samples, status.samples_stored, status.ledger.taken), (wanted, wanted, wanted), "round {round}");
+    assert_eq!((samples, status.samples_stored, status.ledger.taken), (wanted, wanted, wanted), "{what}");
     assert_eq!(status.batches as usize, there.len());
+    let hosts = store.hosts(Window::new(Timestamp(0), Timestamp(u64::MAX))).unwrap();
+    assert_eq!(hosts.iter().map(|host| host.ledger.taken).sum::<u64>(), wanted, "{what}");
     if let Some(last) = there.last() {
-        assert_eq!(store.append(&id("a", *last), numbered(*last)).unwrap(), Appended::Duplicate);
+        assert_eq!(store.append(&id("a", *last), numbered(*last, begin(*last))).unwrap(), Appended::Duplicate);
     }
     there
 }

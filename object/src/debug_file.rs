@@ -11,6 +11,7 @@ use crate::error::ObjectError;
 use crate::facts::SymbolsPresent;
 use crate::file::ObjectFile;
 use crate::limits;
+use crate::section::AltLink;
 
 const DEBUG_DIRECTORY: &str = "usr/lib/debug";
 
@@ -21,6 +22,34 @@ const DEBUG_DIRECTORY: &str = "usr/lib/debug";
 #[must_use]
 pub fn find_debug_file(id: &BuildId, object_path: &Path, root: &Path) -> Option<PathBuf> {
     by_build_id(id, root).or_else(|| by_debug_link(id, object_path, root))
+}
+
+/// The supplementary file of an object's debug information (`dwz`), below `root`. `debug_path` is the path, as seen inside `root`, of the
+/// file that has the link, or of the object. The file must state the build id of the link.
+#[must_use]
+pub fn find_alt_file(link: &AltLink, debug_path: &Path, root: &Path) -> Option<PathBuf> {
+    let linked = Path::new(&link.path);
+    let linked = if linked.is_absolute() { linked.to_owned() } else { debug_path.parent()?.join(linked) };
+    let named = climbing(&linked).map(|path| root.join(path));
+    let hex = link.build_id.hex();
+    let by_id = hex
+        .split_at_checked(2)
+        .map(|(directory, rest)| root.join(DEBUG_DIRECTORY).join(".build-id").join(directory).join(format!("{rest}.debug")));
+    let is_it = |path: &PathBuf| ObjectFile::open(path).is_ok_and(|object| object.build_id() == Some(&link.build_id));
+    [named, by_id].into_iter().flatten().find(is_it)
+}
+
+/// A path below the root, with its `..` resolved by name; none where it climbs out.
+fn climbing(path: &Path) -> Option<PathBuf> {
+    let mut inside = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => inside.push(name),
+            Component::ParentDir => inside.pop().then_some(())?,
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
+    }
+    Some(inside)
 }
 
 fn by_build_id(id: &BuildId, root: &Path) -> Option<PathBuf> {

@@ -4,6 +4,7 @@ use flamekeeper_profile::{BuildId, Svma};
 use object::elf;
 
 use crate::error::ObjectError;
+use crate::go::GoTable;
 use crate::header::Headers;
 use crate::identity;
 use crate::source::Source;
@@ -15,10 +16,26 @@ pub enum SymbolsPresent {
     None,
     /// Only the symbols that other objects link to (`.dynsym`).
     DynamicOnly,
-    /// A full symbol table (`.symtab`).
+    /// A full symbol table (`.symtab`), or the part of it that `.gnu_debugdata` has.
     SymbolTable,
+    /// Go's own table (`.gopclntab`): files, lines and inlined functions of all that is written in Go.
+    GoTable,
     /// Debug information (`.debug_info`): files, lines and inlined functions too.
     DebugInfo,
+}
+
+impl SymbolsPresent {
+    /// The name: in the API, and in logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::DynamicOnly => "dynamic_symbols",
+            Self::SymbolTable => "symbol_table",
+            Self::GoTable => "go_table",
+            Self::DebugInfo => "debug_info",
+        }
+    }
 }
 
 /// What an object states in its headers and notes.
@@ -42,6 +59,13 @@ impl ObjectFacts {
         let headers = Headers::read(&source)?;
         let load = headers.programs.iter().find(|program| program.kind == elf::PT_LOAD.0);
         let load_address = Svma(load.map_or(0, |program| program.address));
-        Ok(Self { build_id: identity::from_notes(&source, &headers), symbols: headers.symbols(), load_address })
+        Ok(Self { build_id: identity::from_notes(&source, &headers), symbols: symbols(&source, &headers), load_address })
     }
+}
+
+/// The best symbols of an object.
+pub(crate) fn symbols(source: &Source<'_>, headers: &Headers) -> SymbolsPresent {
+    let symbols = headers.symbols();
+    let go = symbols < SymbolsPresent::GoTable && GoTable::find(source, headers).is_some();
+    if go { SymbolsPresent::GoTable } else { symbols }
 }

@@ -3,13 +3,15 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use flamekeeper_profile::{Avma, BuildId, FileOffset, Svma};
 
 use crate::error::ObjectError;
 use crate::facts::SymbolsPresent;
+use crate::go::{GoTable, StackMap};
 use crate::header::Headers;
-use crate::section::{self, Section};
+use crate::section::{self, AltLink, Section};
 use crate::segment::{self, Segment};
 use crate::source::Source;
 use crate::{identity, limits};
@@ -23,6 +25,8 @@ pub struct ObjectFile {
     segments: Box<[Segment]>,
     build_id: Option<BuildId>,
     identity: BuildId,
+    /// Looked for when it is asked for.
+    go_table: OnceLock<Option<GoTable>>,
 }
 
 impl ObjectFile {
@@ -71,7 +75,7 @@ impl ObjectFile {
             Some(id) => id.clone(),
             None => identity::hash(&source)?,
         };
-        Ok(Self { source, headers, segments, build_id, identity })
+        Ok(Self { source, headers, segments, build_id, identity, go_table: OnceLock::new() })
     }
 
     /// The build id of the file's notes: GNU's, else Go's.
@@ -103,6 +107,21 @@ impl ObjectFile {
     #[must_use]
     pub fn load_address(&self) -> Svma {
         self.segments.first().map_or_else(Svma::default, |segment| segment.svma)
+    }
+
+    /// The address at which execution begins; none for a library that nobody executes.
+    #[must_use]
+    pub fn entry(&self) -> Option<Svma> {
+        Some(Svma(self.headers.entry())).filter(|entry| entry.0 != 0)
+    }
+
+    /// Up to `limit` bytes that the file has for a segment, from its start.
+    ///
+    /// # Errors
+    /// [`ObjectError::Truncated`] where the file has fewer than it states.
+    pub fn read_segment(&self, segment: &Segment, limit: u64) -> Result<Vec<u8>, ObjectError> {
+        let bytes = self.source.read(segment.offset.0, segment.file_size.min(limit).min(limits::SECTION), "segment")?;
+        Ok(bytes.into_owned())
     }
 
     /// The bias of a mapping: actual minus stated address, wrapping, so that `svma = avma - bias`.
@@ -140,7 +159,21 @@ impl ObjectFile {
     /// The best symbols that the file has.
     #[must_use]
     pub fn has_symbols(&self) -> SymbolsPresent {
-        self.headers.symbols()
+        let symbols = self.headers.symbols();
+        let go = symbols < SymbolsPresent::GoTable && self.go_table().is_some();
+        if go { SymbolsPresent::GoTable } else { symbols }
+    }
+
+    /// How to unwind the code that is Go's, as the program itself would; none where there is none. Takes as long as reading
+    /// the program's table, some 100 MB in the largest, and memory for a small part of it.
+    #[must_use]
+    pub fn go_stack_map(&self) -> Option<StackMap> {
+        self.go_table()?.stack_map(&self.source)
+    }
+
+    /// Where Go's table is.
+    pub(crate) fn go_table(&self) -> Option<&GoTable> {
+        self.go_table.get_or_init(|| GoTable::find(&self.source, &self.headers)).as_ref()
     }
 
     /// Name and CRC-32 of the separate debug file, as `.gnu_debuglink` states them. A name that is no plain file name is
@@ -154,6 +187,22 @@ impl ObjectFile {
         let crc = section.data.get((end + 1).next_multiple_of(4)..)?.first_chunk()?;
         let plain = !matches!(name, "" | "." | "..") && !name.contains('/');
         plain.then(|| (name.to_owned(), u32::from_le_bytes(*crc)))
+    }
+
+    /// The supplementary file that its debug information refers to.
+    #[must_use]
+    pub fn alt_link(&self) -> Option<AltLink> {
+        let section = self.headers.section(AltLink::SECTION).filter(|section| section.size <= limits::NOTES)?;
+        AltLink::parse(&section::read(&self.source, self.headers.class, section).ok()?.data)
+    }
+
+    /// All bytes of the file, at most `limit`.
+    ///
+    /// # Errors
+    /// [`ObjectError::TooLarge`] where there are more, [`ObjectError::Truncated`] where there are fewer than when it was opened.
+    pub fn read_all(&self, limit: u64) -> Result<Vec<u8>, ObjectError> {
+        let len = ObjectError::check_size("object", self.source.len(), limit)?;
+        Ok(self.source.read(0, len, "contents")?.into_owned())
     }
 
     pub(crate) const fn headers(&self) -> &Headers {

@@ -9,6 +9,10 @@ use crate::facts::SymbolsPresent;
 use crate::limits;
 use crate::source::Source;
 
+/// The section with a compressed object that holds the symbols of functions which `.dynsym` does not name: GDB manual,
+/// "Debugging information in a special section".
+const MINI_DEBUG_INFO: &str = ".gnu_debugdata";
+
 /// The width of a file's addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
@@ -120,6 +124,11 @@ impl Headers {
         Ok(Self { class, raw, programs, sections, names_index, names })
     }
 
+    /// The address at which execution begins (`e_entry`); 0 where the file is not executed.
+    pub(crate) fn entry(&self) -> u64 {
+        Fields(&self.raw, self.class).word(24, 24)
+    }
+
     /// The name of a section; empty where it has none that is text.
     pub(crate) fn name(&self, section: &SectionHeader) -> &str {
         let rest = usize::try_from(section.name).ok().and_then(|start| self.names.get(start..));
@@ -139,7 +148,7 @@ impl Headers {
         let of_kind = |kind: u32| self.sections.iter().any(|section| section.kind == kind && section.size > 0);
         if self.section(".debug_info").or_else(|| self.section(".zdebug_info")).is_some() {
             SymbolsPresent::DebugInfo
-        } else if of_kind(elf::SHT_SYMTAB.0) {
+        } else if of_kind(elf::SHT_SYMTAB.0) || self.section(MINI_DEBUG_INFO).is_some() {
             SymbolsPresent::SymbolTable
         } else if of_kind(elf::SHT_DYNSYM.0) {
             SymbolsPresent::DynamicOnly

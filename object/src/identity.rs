@@ -33,6 +33,14 @@ pub(crate) fn from_notes(source: &Source<'_>, headers: &Headers) -> Option<Build
     go
 }
 
+/// Whether a Go build id is among the notes.
+pub(crate) fn has_go_note(source: &Source<'_>, headers: &Headers) -> bool {
+    note_ranges(headers).filter_map(|(offset, size)| read_notes(source, offset, size)).any(|bytes| {
+        let mut notes = Notes(&bytes);
+        notes.any(|note| (note.name, note.kind) == (b"Go\0\0", GO_BUILD_ID_TAG))
+    })
+}
+
 /// Segments first: they are what a stripped file still has.
 fn note_ranges(headers: &Headers) -> impl Iterator<Item = (u64, u64)> {
     let segments = headers.programs.iter().filter(|program| program.kind == elf::PT_NOTE.0);

@@ -9,11 +9,14 @@
 
 #![forbid(unsafe_code)]
 
+mod bytes;
 mod crc32;
 mod debug_file;
+mod dynamic;
 mod error;
 mod facts;
 mod file;
+pub mod go;
 mod header;
 mod identity;
 pub mod limits;
@@ -22,10 +25,11 @@ mod section;
 mod segment;
 mod source;
 
-pub use debug_file::find_debug_file;
+pub use bytes::ObjectBytes;
+pub use debug_file::{find_alt_file, find_debug_file};
 pub use error::ObjectError;
 pub use facts::{ObjectFacts, SymbolsPresent};
 pub use file::ObjectFile;
-pub use only_debug::{only_debug, write_only_debug};
-pub use section::Section;
+pub use only_debug::{OnlyDebug, only_debug, write_only_debug};
+pub use section::{AltLink, Section};
 pub use segment::{Segment, bias};

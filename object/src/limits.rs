@@ -16,3 +16,13 @@ pub const ONLY_DEBUG: u64 = 4 << 30;
 pub const COMPRESSION_RATIO: u64 = 1100;
 /// Bytes of a debug file whose checksum is computed.
 pub const DEBUG_FILE: u64 = 8 << 30;
+/// Functions of a Go program. The largest known have some 500,000.
+pub const GO_FUNCTIONS: u64 = 4 << 20;
+/// Bytes of Go's function table. The largest known have some 200 MB.
+pub const GO_TABLE: u64 = 1 << 30;
+/// Bytes of a Go program's inlining trees, with what lies between them.
+pub const GO_INLINE: u64 = 256 << 20;
+/// Bytes of memory that the stack map of one Go program may take.
+pub const GO_STACK_MAP: usize = 32 << 20;
+/// Bytes that are searched for what the section headers of a Go program do not tell.
+pub const GO_SEARCH: u64 = 512 << 20;

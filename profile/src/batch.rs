@@ -1,5 +1,6 @@
 //! Batches: what an agent closes at a window's edge and ships.
 
+use crate::figures::AgentFigures;
 use crate::labels::Labels;
 use crate::ledger::Ledger;
 use crate::sample_type::SampleType;
@@ -39,6 +40,8 @@ pub struct Batch {
     /// What was taken and lost. `taken` may exceed what the series hold by exactly [`Ledger::lost_total`]. Losses of
     /// earlier batches that never reached the collector are counted (taken and lost) in a later one.
     pub ledger: Ledger,
+    /// What the agent says of itself at the end of the window.
+    pub figures: AgentFigures,
 }
 
 impl Batch {

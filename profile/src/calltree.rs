@@ -1,13 +1,15 @@
 //! The call tree: symbolized stacks merged from the root, what a flamegraph draws.
 
+use std::sync::Arc;
+
 use crate::frame::{Frame, FrameKind};
 use crate::intern::{Id, Table};
 
 /// What makes two frames the same function in a tree: all but file and line.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct FrameKey {
-    name: Box<str>,
-    module: Box<str>,
+    name: Arc<str>,
+    module: Arc<str>,
     kind: FrameKind,
     inlined: bool,
 }
@@ -37,21 +39,13 @@ impl CallTreeBuilder {
     #[must_use]
     pub fn new() -> Self {
         let mut builder = Self::default();
-        builder.intern(Frame {
-            name: "".into(),
-            module: "".into(),
-            file: "".into(),
-            line: 0,
-            kind: FrameKind::Other,
-            inlined: false,
-            unnamed: None,
-        });
+        builder.intern(Frame::marker(""));
         builder
     }
 
     /// The handle of a frame. Frames that differ in file and line only share one, which keeps the first file and line.
     pub fn intern(&mut self, frame: Frame) -> FrameId {
-        let key = FrameKey { name: frame.name.clone(), module: frame.module.clone(), kind: frame.kind, inlined: frame.inlined };
+        let key = FrameKey { name: Arc::clone(&frame.name), module: Arc::clone(&frame.module), kind: frame.kind, inlined: frame.inlined };
         let id = self.keys.intern(key);
         if id.index() == self.frames.len() {
             self.frames.push(frame);
@@ -209,7 +203,16 @@ mod tests {
     use super::*;
 
     fn frame(name: &str) -> Frame {
-        Frame { name: name.into(), module: "m".into(), file: "".into(), line: 0, kind: FrameKind::Native, inlined: false, unnamed: None }
+        Frame {
+            name: name.into(),
+            module: "m".into(),
+            file: "".into(),
+            line: 0,
+            start_line: 0,
+            kind: FrameKind::Native,
+            inlined: false,
+            unnamed: None,
+        }
     }
 
     /// Stacks that share a prefix share its nodes; totals are sums of what is below; order is by weight.

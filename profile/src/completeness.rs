@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::frame::UnnamedReason;
 use crate::ledger::Ledger;
 use crate::stack::{StackEnd, StopReason};
 
@@ -18,6 +19,8 @@ pub struct Completeness {
     pub unstated: u64,
     /// Samples whose leaf frame has no name.
     pub unnamed: u64,
+    /// The same by reason.
+    pub unnamed_reasons: BTreeMap<UnnamedReason, u64>,
     /// Distinct frames looked at.
     pub frames: u64,
     /// Distinct frames without a name.
@@ -36,6 +39,13 @@ impl Completeness {
                 *count = count.saturating_add(samples);
             }
         }
+    }
+
+    /// Counts samples whose leaf frame has no name.
+    pub fn count_unnamed(&mut self, samples: u64, reason: UnnamedReason) {
+        self.unnamed = self.unnamed.saturating_add(samples);
+        let count = self.unnamed_reasons.entry(reason).or_default();
+        *count = count.saturating_add(samples);
     }
 
     /// Samples whose stack ends early, for any reason.

@@ -72,6 +72,7 @@ mod tests {
                 module: "".into(),
                 file: "".into(),
                 line: 0,
+                start_line: 0,
                 kind: FrameKind::Native,
                 inlined: false,
                 unnamed: None,

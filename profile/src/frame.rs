@@ -1,5 +1,7 @@
 //! Frames: what a location is called.
 
+use std::sync::Arc;
+
 /// What runs a frame's code. The names are those of the attribute `profile.frame.type` of the OpenTelemetry semantic
 /// conventions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,26 +107,61 @@ pub enum UnnamedReason {
     NoMapping,
 }
 
+impl UnnamedReason {
+    /// The name: in answers, and in logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoBuildId => "no_build_id",
+            Self::NoSymbols => "no_symbols",
+            Self::NotCovered => "not_covered",
+            Self::BadSymbols => "bad_symbols",
+            Self::NoMapping => "no_mapping",
+        }
+    }
+}
+
 /// A symbolized function at a line: what a flamegraph draws.
 ///
 /// Frames that differ in their line only are the same function: [`super::CallTreeBuilder`] merges by name, module, kind and
-/// `inlined`, and keeps the first file and line it saw.
+/// `inlined`, and keeps the first file and line it saw. Its texts are shared: a profile has far more frames than names and files.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Frame {
     /// The demangled name, or `module+0xaddress` where there is none.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// Path of the object, or the runtime's own idea of a module; empty where unknown.
-    pub module: Box<str>,
+    pub module: Arc<str>,
     /// Source file; empty where unknown.
-    pub file: Box<str>,
+    pub file: Arc<str>,
     /// Line in that file, from 1; 0 where unknown.
     pub line: u32,
+    /// The line that the function begins at, from 1; 0 where unknown.
+    pub start_line: u32,
     /// What runs it.
     pub kind: FrameKind,
     /// Whether the compiler inlined it into the frame that calls it.
     pub inlined: bool,
     /// Why it has no name, where it has none.
     pub unnamed: Option<UnnamedReason>,
+}
+
+impl Frame {
+    /// A frame that is no function: a tree's root, or what says how a stack ends. It is drawn and stands in folded text, but is no
+    /// function in a table.
+    #[must_use]
+    pub fn marker(text: &str) -> Self {
+        let empty: Arc<str> = Arc::from("");
+        Self {
+            name: text.into(),
+            module: Arc::clone(&empty),
+            file: empty,
+            line: 0,
+            start_line: 0,
+            kind: FrameKind::Other,
+            inlined: false,
+            unnamed: None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -19,8 +19,18 @@ pub mod label {
     pub const COMM: &str = "comm";
     /// systemd unit (`systemd.unit`).
     pub const UNIT: &str = "unit";
+    /// Innermost systemd slice (`systemd.slice`).
+    pub const SLICE: &str = "slice";
     /// Container id (`container.id`).
     pub const CONTAINER: &str = "container";
+    /// Uid of the Kubernetes pod (`k8s.pod.uid`).
+    pub const POD: &str = "pod";
+    /// Name of the thread that ran (`thread.name`). It splits series, and so is set only where somebody asks for it.
+    pub const THREAD: &str = "thread";
+    /// Which of a service's instances (`service.instance.id`).
+    pub const INSTANCE: &str = "instance";
+    /// Deployment environment, such as `production` (`deployment.environment.name`).
+    pub const ENVIRONMENT: &str = "environment";
 }
 
 /// A sorted set of labels, name to value. Equal sets compare and hash equal whatever the order of insertion.

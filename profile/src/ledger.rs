@@ -1,4 +1,9 @@
-//! The ledger: samples taken = samples stored + samples lost, by reason.
+//! The ledger: samples taken = samples stored + samples lost, by reason; and what is to be known about those stored.
+
+use crate::caveat::Caveat;
+
+/// What the name of an entry that counts a caveat begins with: reasons and caveats may share a name.
+const CAVEAT: &str = "caveat.";
 
 /// Why a sample was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,13 +22,17 @@ pub enum LossReason {
     SpoolUnwritable,
     /// The collector refused the batch for good.
     Refused,
+    /// The kernel throttled the event of a CPU: so many samples would have been due, at most.
+    Throttled,
+    /// A CPU had come online and was not watched yet: so many samples would have been due, at most.
+    UnwatchedCpu,
     /// A reason that this version does not know.
     Other,
 }
 
 impl LossReason {
     /// All reasons.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::RingFull,
         Self::MalformedRecord,
         Self::Excluded,
@@ -31,6 +40,8 @@ impl LossReason {
         Self::SpoolCorrupt,
         Self::SpoolUnwritable,
         Self::Refused,
+        Self::Throttled,
+        Self::UnwatchedCpu,
         Self::Other,
     ];
 
@@ -45,6 +56,8 @@ impl LossReason {
             Self::SpoolCorrupt => "spool_corrupt",
             Self::SpoolUnwritable => "spool_unwritable",
             Self::Refused => "refused",
+            Self::Throttled => "throttled",
+            Self::UnwatchedCpu => "unwatched_cpu",
             Self::Other => "other",
         }
     }
@@ -64,6 +77,7 @@ pub struct Ledger {
     /// Samples that the kernel took, those it had no room for included.
     pub taken: u64,
     lost: [u64; LossReason::ALL.len()],
+    noted: [u64; Caveat::ALL.len()],
 }
 
 impl Ledger {
@@ -101,11 +115,46 @@ impl Ledger {
         LossReason::ALL.into_iter().map(|reason| (reason, self.lost(reason))).filter(|(_, count)| *count > 0)
     }
 
+    /// Counts stored samples that a caveat holds for. A sample may have several.
+    pub const fn note(&mut self, caveat: Caveat, samples: u64) {
+        let count = &mut self.noted[caveat as usize];
+        *count = count.saturating_add(samples);
+    }
+
+    /// Stored samples that a caveat holds for.
+    #[must_use]
+    pub const fn noted(&self, caveat: Caveat) -> u64 {
+        self.noted[caveat as usize]
+    }
+
+    /// The caveats that have a count.
+    pub fn caveats(&self) -> impl Iterator<Item = (Caveat, u64)> {
+        Caveat::ALL.into_iter().map(|caveat| (caveat, self.noted(caveat))).filter(|(_, count)| *count > 0)
+    }
+
+    /// Every count but that of samples taken, by the name of its entry: that of the reason, or `caveat.` and that of the
+    /// caveat. By name, so that what is stored or sent keeps its meaning when reasons are added.
+    pub fn entries(&self) -> impl Iterator<Item = (String, u64)> {
+        let losses = self.losses().map(|(reason, count)| (reason.as_str().to_owned(), count));
+        losses.chain(self.caveats().map(|(caveat, count)| (format!("{CAVEAT}{}", caveat.as_str()), count)))
+    }
+
+    /// Adds a count under a name of [`Self::entries`]; one that is not known counts as the other reason or caveat.
+    pub fn add_entry(&mut self, name: &str, count: u64) {
+        match name.strip_prefix(CAVEAT) {
+            Some(caveat) => self.note(Caveat::parse(caveat), count),
+            None => self.lose(LossReason::parse(name), count),
+        }
+    }
+
     /// Adds another ledger.
     pub fn add(&mut self, other: &Self) {
         self.take(other.taken);
         for (reason, count) in other.losses() {
             self.lose(reason, count);
+        }
+        for (caveat, count) in other.caveats() {
+            self.note(caveat, count);
         }
     }
 
@@ -127,10 +176,31 @@ mod tests {
         ledger.take(10);
         ledger.lose(LossReason::RingFull, 2);
         let mut sum = ledger;
+        ledger.note(Caveat::LowerFrequency, 3);
         sum.add(&ledger);
-        assert_eq!((sum.taken, sum.lost_total(), sum.lost(LossReason::RingFull)), (20, 4, 4));
+        assert_eq!((sum.taken, sum.lost_total(), sum.lost(LossReason::RingFull), sum.noted(Caveat::LowerFrequency)), (20, 4, 4, 3));
         for reason in LossReason::ALL {
             assert_eq!(LossReason::parse(reason.as_str()), reason);
         }
+        for caveat in Caveat::ALL {
+            assert_eq!(Caveat::parse(caveat.as_str()), caveat);
+        }
+    }
+
+    /// Every count comes back from its entry, and a loss is no caveat though both may be called `other`.
+    #[test]
+    fn entries_round_trip() {
+        let mut ledger = Ledger::new();
+        for (count, reason) in (1..).zip(LossReason::ALL) {
+            ledger.lose(reason, count);
+        }
+        for (count, caveat) in (100..).zip(Caveat::ALL) {
+            ledger.note(caveat, count);
+        }
+        let mut read = Ledger::new();
+        ledger.entries().for_each(|(name, count)| read.add_entry(&name, count));
+        assert_eq!(read, ledger);
+        read.add_entry("caveat.of_tomorrow", 1);
+        assert_eq!((read.noted(Caveat::Other), read.lost_total()), (ledger.noted(Caveat::Other) + 1, ledger.lost_total()));
     }
 }

@@ -50,6 +50,13 @@ impl SampleType {
         if self.is_periodic() && !self.period_name.is_empty() { &self.period_name } else { &self.name }
     }
 
+    /// Whether values of the type of this name say what there was at the end of a window, and not what came in it: values of two
+    /// windows are not to be added up. (`inuse_space`, `inuse_objects`.)
+    #[must_use]
+    pub fn is_level(query_name: &str) -> bool {
+        query_name.starts_with("inuse_")
+    }
+
     /// The unit of the values that a query answers.
     #[must_use]
     pub fn query_unit(&self) -> &str {
@@ -73,6 +80,7 @@ mod tests {
         let cpu = SampleType::cpu(50_000_000);
         assert_eq!((cpu.query_name(), cpu.query_unit(), cpu.weigh(3)), ("cpu", "nanoseconds", 150_000_000));
         let heap = SampleType::plain("inuse_space", "bytes");
+        assert!(SampleType::is_level("inuse_space") && !SampleType::is_level("alloc_space") && !SampleType::is_level("cpu"));
         assert_eq!((heap.query_name(), heap.query_unit(), heap.weigh(3)), ("inuse_space", "bytes", 3));
     }
 }

@@ -23,11 +23,14 @@ pub enum StopReason {
     UnreadableObject,
     /// The user part of the stack was not there (the process was exiting).
     NoUserStack,
+    /// The calling frames lie on another stack than the one that ran and was copied: below a handler on an alternate signal
+    /// stack, or below a switch of stacks (coroutines, rustc's growing stack).
+    OtherStack,
 }
 
 impl StopReason {
-    /// All reasons.
-    pub const ALL: [Self; 7] = [
+    /// All reasons. The store writes a reason as its place in here: new ones come last.
+    pub const ALL: [Self; 8] = [
         Self::CopyExhausted,
         Self::NoMapping,
         Self::NoUnwindInfo,
@@ -35,6 +38,7 @@ impl StopReason {
         Self::DepthLimit,
         Self::UnreadableObject,
         Self::NoUserStack,
+        Self::OtherStack,
     ];
 
     /// The reason's name, in snake case.
@@ -48,6 +52,7 @@ impl StopReason {
             Self::DepthLimit => "depth_limit",
             Self::UnreadableObject => "unreadable_object",
             Self::NoUserStack => "no_user_stack",
+            Self::OtherStack => "other_stack",
         }
     }
 }

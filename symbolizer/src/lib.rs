@@ -4,9 +4,11 @@
 //! `convert`: `SymbolStore` for a collector, `LocalSymbols` for the objects of this host.
 
 #[cfg(feature = "convert")]
+pub mod child;
+#[cfg(feature = "convert")]
 mod convert;
 #[cfg(feature = "convert")]
-mod demangle;
+mod interner;
 pub mod kernel;
 #[cfg(feature = "convert")]
 mod local;
@@ -17,11 +19,15 @@ mod symbol_file;
 mod symbolized;
 
 #[cfg(feature = "convert")]
-pub use convert::{ConvertError, Converter};
+pub use convert::{ConvertError, Converter, Sources};
+pub use flamekeeper_object::SymbolsPresent;
 #[cfg(feature = "convert")]
 pub use local::LocalSymbols;
 #[cfg(feature = "convert")]
-pub use store::{AddError, Added, OpenStoreError, SymbolLimits, SymbolStore};
+pub use store::{
+    AddError, Added, Addition, Conversion, FailureReason, Held, OpenStoreError, StoreOptions, StoredObject, StoredState, SymbolLimits,
+    SymbolStatus, SymbolStore,
+};
 #[cfg(feature = "convert")]
 pub use symbol_file::{BadSymbolFile, SymbolFile};
 pub use symbolized::{SymbolFrame, Symbolize, Symbolized};

@@ -4,25 +4,29 @@
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
-//! | 0 | 8 | magic, `FKSYM` and the version as three digits, now `001` |
+//! | 0 | 8 | magic, `FKSYM` and the version as three digits, now `002` |
 //! | 8 | 8 | load address: a symcache's addresses are relative to it |
 //! | 16 | 8 | bytes of the symcache, all that follows the header |
-//! | 24 | 1 | source: 1 dynamic symbols, 2 symbol table, 3 debug information |
+//! | 24 | 1 | source: 1 dynamic symbols, 2 symbol table, 3 debug information, 4 Go's table |
 //! | 25 | 39 | zero |
 //!
-//! Version history: 001 the first.
+//! The name of a function may have a zero byte and, in digits, the line that the function begins at behind it.
+//!
+//! Version history: 001 the first; 002 has the lines that functions begin at.
 
 use std::fs::File;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use flamekeeper_object::SymbolsPresent;
 use flamekeeper_profile::{Svma, UnnamedReason};
 use memmap2::Mmap;
 use symbolic_symcache::{SourceLocation, SymCache};
 
+use crate::interner::Interner;
 use crate::symbolized::{SymbolFrame, Symbolized};
 
-const MAGIC: &[u8; 8] = b"FKSYM001";
+const MAGIC: &[u8; 8] = b"FKSYM002";
 pub(crate) const HEADER: usize = 64;
 /// A symcache must begin at a multiple of it.
 const ALIGN: usize = 8;
@@ -48,6 +52,7 @@ pub enum BadSymbolFile {
 pub struct SymbolFile {
     bytes: Bytes,
     load_address: Svma,
+    source: SymbolsPresent,
 }
 
 #[derive(Debug)]
@@ -85,6 +90,7 @@ impl Header {
             SymbolsPresent::DynamicOnly => 1,
             SymbolsPresent::SymbolTable => 2,
             SymbolsPresent::DebugInfo => 3,
+            SymbolsPresent::GoTable => 4,
         };
         bytes
     }
@@ -100,6 +106,7 @@ impl Header {
             1 => SymbolsPresent::DynamicOnly,
             2 => SymbolsPresent::SymbolTable,
             3 => SymbolsPresent::DebugInfo,
+            4 => SymbolsPresent::GoTable,
             _ => SymbolsPresent::None,
         };
         let header = Self { load_address: Svma(word(8)), symcache_len: word(16), source };
@@ -139,7 +146,7 @@ impl SymbolFile {
         let header = Header::read(file, file.len() as u64)?;
         let symcache = file.get(HEADER..).ok_or(BadSymbolFile::Truncated)?;
         SymCache::parse(symcache).map_err(|error| BadSymbolFile::Damaged(error.to_string()))?;
-        Ok(Self { bytes, load_address: header.load_address })
+        Ok(Self { load_address: header.load_address, source: header.source, bytes })
     }
 
     /// The file as it is stored.
@@ -148,22 +155,47 @@ impl SymbolFile {
         self.bytes.file()
     }
 
+    /// What its names come from, the best of them.
+    #[must_use]
+    pub const fn source(&self) -> SymbolsPresent {
+        self.source
+    }
+
     /// Names an address that the object states. A return address must point into its call instruction.
     #[must_use]
     pub fn symbolize(&self, address: Svma) -> Symbolized {
+        self.symbolize_into(address, &mut Interner::default())
+    }
+
+    /// The same, with frames that `interner` has met before, which is this file's alone.
+    pub(crate) fn symbolize_into(&self, address: Svma, interner: &mut Interner) -> Symbolized {
         let Some(symcache) = self.symcache() else { return Symbolized::Unknown(UnnamedReason::BadSymbols) };
         let Some(relative) = address.0.checked_sub(self.load_address.0) else { return Symbolized::Unknown(UnnamedReason::NotCovered) };
-        // A file damaged on disk can have counts that do not agree, at which the reader's arithmetic panics in debug builds.
-        let lookup = || symcache.lookup(relative).take(MAX_DEPTH).map(|location| frame(&location)).collect();
-        let found: Result<Vec<_>, _> = std::panic::catch_unwind(AssertUnwindSafe(lookup));
-        let Ok(mut frames) = found else { return Symbolized::Unknown(UnnamedReason::BadSymbols) };
-        match frames.last_mut() {
-            None => Symbolized::Unknown(UnnamedReason::NotCovered),
-            Some(outermost) => {
-                outermost.inlined = false;
-                Symbolized::Frames(frames)
+        // A file damaged on disk can have counts that do not agree, at which the reader's arithmetic panics in debug builds. It
+        // does so between two frames, when the interner is whole.
+        let found: Result<Vec<_>, _> = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let mut locations = symcache.lookup(relative).take(MAX_DEPTH);
+            let (mut frames, mut next) = (Vec::new(), locations.next());
+            while let Some(location) = next {
+                next = locations.next();
+                frames.push(self.frame(&location, next.is_some(), interner));
             }
+            frames
+        }));
+        match found {
+            Err(_) => Symbolized::Unknown(UnnamedReason::BadSymbols),
+            Ok(frames) if frames.is_empty() => Symbolized::Unknown(UnnamedReason::NotCovered),
+            Ok(frames) => Symbolized::Frames(frames.into()),
         }
+    }
+
+    fn frame(&self, location: &SourceLocation<'_, '_>, inlined: bool, interner: &mut Interner) -> Arc<SymbolFrame> {
+        let file = location.file().map_or_else(String::new, |file| file.full_path());
+        let function = location.function();
+        let bytes = self.bytes.file();
+        // The reader has names of its own as well, for what is damaged.
+        let at = function.name().as_ptr().addr().checked_sub(bytes.as_ptr().addr()).filter(|at| *at < bytes.len());
+        interner.frame(function.name(), at, &file, location.line(), inlined)
     }
 
     /// Whether it names any function.
@@ -175,12 +207,6 @@ impl SymbolFile {
     fn symcache(&self) -> Option<SymCache<'_>> {
         SymCache::parse(self.bytes.file().get(HEADER..)?).ok()
     }
-}
-
-/// A frame, said to be inlined.
-fn frame(location: &SourceLocation<'_, '_>) -> SymbolFrame {
-    let file = location.file().map_or_else(String::new, |file| file.full_path());
-    SymbolFrame { function: location.function().name().to_owned(), file, line: location.line(), inlined: true }
 }
 
 #[cfg(test)]

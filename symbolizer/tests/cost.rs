@@ -1,4 +1,4 @@
-//! What a lookup costs; run by hand: `cargo test --release -p flamekeeper-symbolizer --features convert --test cost -- --ignored --nocapture`.
+//! What a lookup costs; run by hand: `cargo test --release --workspace --test cost -- --ignored --nocapture`.
 #![cfg(feature = "convert")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 

@@ -5,10 +5,13 @@
 mod programs;
 
 use std::path::Path;
+use std::sync::Arc;
 
-use flamekeeper_object::{ObjectFile, only_debug};
-use flamekeeper_profile::{BuildId, Svma, UnnamedReason};
-use flamekeeper_symbolizer::{AddError, Added, LocalSymbols, SymbolFrame, SymbolLimits, SymbolStore, Symbolize, Symbolized};
+use flamekeeper_object::{ObjectFile, SymbolsPresent, only_debug};
+use flamekeeper_profile::{BuildId, Svma, Timestamp, UnnamedReason};
+use flamekeeper_symbolizer::{
+    AddError, Added, LocalSymbols, StoreOptions, StoredState, SymbolFrame, SymbolLimits, SymbolStore, Symbolize, Symbolized,
+};
 
 use programs::{address_of, build, run};
 
@@ -79,6 +82,121 @@ fn refuses() {
     assert!(matches!(error, AddError::Full { .. }) && !error.is_final());
 }
 
+/// Three programs of one size, each with its build id and the address of a function.
+fn three(name: &str) -> [(std::path::PathBuf, BuildId, Svma); 3] {
+    ["1", "2", "3"].map(|number| {
+        let path = build(&format!("{name}-{number}"), "g++", &["-O1", "-g", &format!("-DN={number}")]);
+        let (id, address) = (id_of(&path), address_of(&path, "_Z4workiPi"));
+        (path, id, address)
+    })
+}
+
+/// At the quota, what was used least lately makes room, says so, has no names from then on and is asked for again. A use
+/// before the store was closed counts too.
+#[test]
+fn quota() {
+    static CLOCK: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1_764_000_000);
+    let clock = || Timestamp(CLOCK.load(std::sync::atomic::Ordering::Relaxed) * Timestamp::SECOND);
+    let pass = |hours: u64| CLOCK.fetch_add(hours * 3600, std::sync::atomic::Ordering::Relaxed);
+    let [(first, first_id, address), (second, second_id, _), (third, third_id, _)] = three("quota");
+    let directory = tempfile::tempdir().unwrap();
+    let open = |store_bytes| {
+        let limits = SymbolLimits { store_bytes, ..SymbolLimits::default() };
+        SymbolStore::open_with(directory.path(), StoreOptions { limits, clock, ..StoreOptions::default() }).unwrap()
+    };
+    let add = |store: &SymbolStore, path: &Path, id: &BuildId| store.add(id, &std::fs::read(path).unwrap()).unwrap();
+    let store = open(u64::MAX);
+    assert_eq!(add(&store, &first, &first_id), Added::Stored);
+    pass(2);
+    assert_eq!(add(&store, &second, &second_id), Added::Stored);
+    let room = store.bytes();
+    pass(2);
+    assert_eq!(names(&store.symbolize(&first_id, address)), ["work(int, int*)"]);
+    store.note_uses();
+    drop(store);
+
+    let store = open(room);
+    let listed: Vec<_> = store.list().into_iter().map(|object| object.id).collect();
+    assert_eq!(listed, [first_id.clone(), second_id.clone()], "the latest used first");
+    assert_eq!(add(&store, &third, &third_id), Added::Stored);
+    assert_eq!(store.symbolize(&second_id, address), Symbolized::Unknown(UnnamedReason::NoSymbols));
+    assert_eq!(names(&store.symbolize(&first_id, address)), ["work(int, int*)"]);
+    assert_eq!(names(&store.symbolize(&third_id, address)), ["work(int, int*)"]);
+    assert_eq!(store.missing(&[first_id.clone(), second_id.clone(), third_id.clone()]), std::slice::from_ref(&second_id));
+    let status = store.status();
+    assert_eq!((status.objects, status.evictions, status.quota_bytes), (2, 1, room));
+    assert!(status.bytes <= room && status.evicted_bytes > 0 && status.conversions == 1);
+
+    store.note_uses();
+    pass(1);
+    assert_eq!(names(&store.symbolize(&third_id, address)), ["work(int, int*)"]);
+    assert_eq!(add(&store, &second, &second_id), Added::Stored);
+    assert_eq!(store.missing(&[first_id.clone(), second_id, third_id]), [first_id]);
+}
+
+/// What is known of objects is listed with its reason, and can be removed; then the object is welcome, and its names are gone.
+#[test]
+fn lists_and_removes() {
+    let [(path, id, address), (_, bad, _), _] = three("lists");
+    let directory = tempfile::tempdir().unwrap();
+    let store = SymbolStore::open(directory.path(), SymbolLimits::default()).unwrap();
+    let damaged = std::fs::File::create(path.with_extension("huge")).unwrap();
+    damaged.set_len(3 << 30).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&damaged, &std::fs::read(&path).unwrap(), 0).unwrap();
+    let huge = std::fs::File::open(path.with_extension("huge")).unwrap();
+    let error = store.add_file(Some(&id), &huge).unwrap_err();
+    assert!(error.is_final() && error.to_string().contains("3221225472 bytes long"), "{error}");
+    let StoredState::Bad { reason } = store.get(&id).unwrap().state else { panic!() };
+    assert_eq!(reason, error.to_string());
+    assert_eq!(store.status().failures, [("too_large", 1)].into());
+
+    let addition = store.add_file(Some(&id), &std::fs::File::open(&path).unwrap()).unwrap();
+    assert_eq!((addition.added, addition.source, addition.replaced), (Added::Stored, SymbolsPresent::DebugInfo, None));
+    assert_eq!(store.get(&id).unwrap().state, StoredState::Stored { source: SymbolsPresent::DebugInfo, bytes: addition.bytes });
+    assert_eq!(names(&store.symbolize(&id, address)), ["work(int, int*)"]);
+    assert_eq!(names(&store.symbolize(&id, address)), ["work(int, int*)"]);
+    assert_eq!((store.status().cache_hits, store.status().cache_misses), (1, 1));
+
+    assert_eq!(store.remove(&bad).unwrap(), None);
+    assert_eq!(store.remove(&id).unwrap().unwrap().id, id);
+    assert_eq!(store.symbolize(&id, address), Symbolized::Unknown(UnnamedReason::NoSymbols));
+    assert_eq!((store.missing(std::slice::from_ref(&id)), store.objects(), store.bytes()), (vec![id], 0, 0));
+}
+
+/// Answers take no more memory than they may: those of the object that was asked for least lately go first, and each that is given
+/// later is the same.
+#[test]
+fn kept_answers_are_bounded() {
+    let programs: Vec<_> = ["-DN=4", "-DN=5", "-DN=6"].map(|define| build(&define[3..], "g++", &["-O1", "-g", define])).into();
+    let directory = tempfile::tempdir().unwrap();
+    let open = |cache_bytes| SymbolStore::open(directory.path(), SymbolLimits { cache_bytes, ..SymbolLimits::default() }).unwrap();
+    let store = open(usize::MAX);
+    let ids: Vec<_> = programs.iter().map(|path| id_of(path)).collect();
+    for (path, id) in programs.iter().zip(&ids) {
+        store.add(id, &std::fs::read(path).unwrap()).unwrap();
+    }
+    let start = address_of(&programs[0], "_Z4workiPi").0;
+    let all: Vec<_> = (start..start + 3000).map(Svma).collect();
+    let few = &all[..10];
+    let expected = store.symbolize_all(&ids[0], &all);
+    let each: Vec<_> = all.iter().map(|address| store.symbolize(&ids[0], *address)).collect();
+    assert_eq!(expected, each);
+    assert!(expected.iter().filter(|found| matches!(found, Symbolized::Frames(_))).count() > 1000);
+    let of_one = store.status().cache_bytes;
+    assert!(of_one > 3000 * 50, "{of_one}");
+
+    let store = open(of_one / 2 * 3);
+    let misses = |id, addresses: &[Svma]| {
+        let before = store.status().cache_misses;
+        _ = store.symbolize_all(id, addresses);
+        assert!(store.status().cache_bytes <= of_one / 2 * 3);
+        store.status().cache_misses - before
+    };
+    assert_eq!([misses(&ids[0], &all), misses(&ids[1], few), misses(&ids[2], &all)], [3000, 10, 3000]);
+    assert_eq!([misses(&ids[2], &all), misses(&ids[1], few), misses(&ids[0], few)], [0, 0, 10], "the first had to go");
+    assert_eq!(open(1).symbolize_all(&ids[0], &all), expected);
+}
+
 /// Fewer open files than objects, asked by several threads: all answers stay right.
 #[test]
 fn few_open_files_and_many_threads() {
@@ -128,7 +246,7 @@ fn local_objects() {
 #[test]
 fn vdso() {
     let local = LocalSymbols::new();
-    let is_clock = |frames: &[SymbolFrame]| frames[0].function.ends_with("clock_gettime");
+    let is_clock = |frames: &[Arc<SymbolFrame>]| frames[0].function.ends_with("clock_gettime");
     let mut addresses = (0..0x2000).map(|address| local.symbolize(None, "[vdso]", Svma(address)));
     assert!(addresses.any(|found| matches!(&found, Symbolized::Frames(frames) if is_clock(frames))));
 }

@@ -30,7 +30,7 @@ def main():
         check(table[0] == type(table[0])(), f"element 0 of {name} is the zero value")
         check(len({entry.SerializeToString() for entry in table}) == len(table), f"no entry of {name} stands twice")
     used = {0}
-    services, samples, ledger = {}, 0, {}
+    services, samples, ledger, figures = {}, 0, {}, {}
     for resource in request.resource_profiles:
         labels = {a.key: a.value.string_value or a.value.int_value for a in resource.resource.attributes}
         for scope in resource.scope_profiles:
@@ -42,8 +42,9 @@ def main():
                     used.add(sample.stack_index)
                     value = sum(sample.values)
                     if scope.scope.name == "flamekeeper.ledger":
-                        [entry] = [tables.attribute_table[i].value.string_value for i in sample.attribute_indices]
-                        ledger[entry] = ledger.get(entry, 0) + value
+                        [attribute] = [tables.attribute_table[i] for i in sample.attribute_indices]
+                        counts = {"flamekeeper.ledger.entry": ledger, "flamekeeper.agent.figure": figures}[tables.string_table[attribute.key_strindex]]
+                        counts[attribute.value.string_value] = counts.get(attribute.value.string_value, 0) + value
                     elif kind == "samples":
                         service = labels["service.name"]
                         services[service] = services.get(service, 0) + value
@@ -57,7 +58,7 @@ def main():
             check(mapping.memory_start <= location.address < mapping.memory_limit, "an address lies within its mapping")
         for line in location.lines:
             check(0 < line.function_index < len(tables.function_table), "a line has a function")
-    print(json.dumps({"samples": samples, "services": services, "ledger": ledger}))
+    print(json.dumps({"samples": samples, "services": services, "ledger": ledger, "figures": figures}))
 
 
 main()

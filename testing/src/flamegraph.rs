@@ -18,6 +18,8 @@ pub struct Node {
     pub line: u64,
     /// Kind of frame, with ` (inlined)` where it is.
     pub kind: String,
+    /// Why it has no name; empty for one that has.
+    pub unnamed: String,
     /// Distance from the root.
     pub depth: u64,
     /// Value of the node itself.
@@ -63,6 +65,7 @@ impl Flamegraph {
                 module: text(&frames["module"], frame)?,
                 file: text(&frames["file"], frame)?,
                 line: number(&frames["line"][frame])?,
+                unnamed: text(&frames["unnamed"], frame)?,
                 kind: answer["kinds"][kind].as_str().context("an unknown kind")?.to_owned(),
                 depth: number(&columns["depth"][index])?,
                 self_value: own,

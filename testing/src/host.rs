@@ -44,11 +44,19 @@ impl Host {
     #[must_use]
     pub fn start(name: &str, frequency: u32) -> Self {
         let mut host = Self::with_collector(name);
-        let mut command = host.agent_command();
-        command.args(["--frequency-hz", &frequency.to_string(), "--window", "2s", "--host-name", "test-host"]);
-        host.agent = Some(Running::start("agent", &mut command));
-        wait_for("the first batch", Duration::from_secs(30), || (host.status()["batches"].as_u64()? > 0).then_some(()));
+        host.start_agent(frequency);
         host
+    }
+
+    /// Starts the agent of a host that has none yet: see [`Self::start`].
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_agent(&mut self, frequency: u32) {
+        let mut command = self.agent_command();
+        command.args(["--frequency-hz", &frequency.to_string(), "--window", "2s", "--host-name", "test-host"]);
+        self.agent = Some(Running::start("agent", &mut command));
+        wait_for("the first batch", Duration::from_secs(30), || (self.status()["batches"].as_u64()? > 0).then_some(()));
     }
 
     /// The command that starts an agent for this collector, in the test's directory.
@@ -62,6 +70,9 @@ impl Host {
     pub fn agent_command_for(&self, collector: SocketAddr) -> Command {
         let mut command = Command::new(programs::binary("flamekeeper-agent"));
         command.args(["--collector", &format!("http://{collector}")]);
+        // A test's agent is built for debugging and must upload in seconds what it has minutes for elsewhere. The test of the
+        // budget says what it may use by flags, which beat this.
+        command.env("FLAMEKEEPER_BUDGET_CPU_PERCENT", "200");
         command.arg("--state-dir").arg(self.scratch.join("agent"));
         command
     }
@@ -69,6 +80,8 @@ impl Host {
     fn start_collector(scratch: &Scratch, address: SocketAddr) -> Running {
         let mut command = Command::new(programs::binary("flamekeeper"));
         command.args(["collector", "--listen", &address.to_string()]).arg("--data-dir").arg(scratch.join("collector"));
+        // As for the agent: built for debugging, its conversions cannot stand back behind the test's load as well.
+        command.env("FLAMEKEEPER_SYMBOLS_CONVERT_NICE", "0");
         let collector = Running::start("collector", &mut command);
         let healthy = || http::get(address, "/healthz").ok().filter(|answer| answer.status == 200);
         wait_for("the collector to be healthy", Duration::from_secs(20), healthy);

@@ -3,10 +3,13 @@
 //!
 //! A tool that is missing fails the test with the tool's name; `./dev test` installs them all.
 
+pub mod cgroup;
+pub mod cpu_time;
 pub mod flamegraph;
 pub mod host;
 pub mod http;
 pub mod licence;
+pub mod machine;
 pub mod metadata;
 pub mod programs;
 pub mod scratch;

@@ -16,8 +16,18 @@ pub enum Program {
     CppWithoutDebug,
     /// `deep.cpp`: a deep recursion of large frames.
     Deep,
+    /// `steps.cpp`: works in step with a timer.
+    Steps,
+    /// `crowd.cpp`: many processes, mappings, threads and forks.
+    Crowd,
     /// `burn.rs`, `-C opt-level=2 -C debuginfo=1`.
     Rust,
+    /// `burn.go`, as `go build` makes it.
+    Go,
+    /// The same without symbol table and debug information (`-ldflags="-s -w"`).
+    GoStripped,
+    /// The same as [`Self::GoStripped`], position independent.
+    GoPie,
 }
 
 impl Program {
@@ -26,7 +36,12 @@ impl Program {
             Self::Cpp => "burn-cpp",
             Self::CppWithoutDebug => "burn-cpp-bare",
             Self::Deep => "deep-cpp",
+            Self::Steps => "steps-cpp",
+            Self::Crowd => "crowd",
             Self::Rust => "burn-rust",
+            Self::Go => "burn-go",
+            Self::GoStripped => "burn-go-stripped",
+            Self::GoPie => "burn-go-pie",
         }
     }
 
@@ -34,15 +49,21 @@ impl Program {
         script(match self {
             Self::Cpp | Self::CppWithoutDebug => "burn.cpp",
             Self::Deep => "deep.cpp",
+            Self::Steps => "steps.cpp",
+            Self::Crowd => "crowd.cpp",
             Self::Rust => "burn.rs",
+            Self::Go | Self::GoStripped | Self::GoPie => "burn.go",
         })
     }
 
     fn compiler(self) -> Command {
         let (tool, arguments): (_, &[&str]) = match self {
-            Self::Cpp | Self::Deep => ("g++", &["-O2", "-fomit-frame-pointer", "-g", "-pthread"]),
-            Self::CppWithoutDebug => ("g++", &["-O2", "-fomit-frame-pointer", "-pthread"]),
+            Self::Cpp | Self::Deep | Self::Crowd => ("g++", &["-O2", "-fomit-frame-pointer", "-g", "-pthread"]),
+            Self::CppWithoutDebug | Self::Steps => ("g++", &["-O2", "-fomit-frame-pointer", "-pthread"]),
             Self::Rust => ("rustc", &["--edition", "2024", "-C", "opt-level=2", "-C", "debuginfo=1"]),
+            Self::Go => ("go", &["build"]),
+            Self::GoStripped => ("go", &["build", "-ldflags=-s -w"]),
+            Self::GoPie => ("go", &["build", "-buildmode=pie", "-ldflags=-s -w"]),
         };
         let mut command = Command::new(tools::require(tool));
         command.args(arguments);
@@ -56,11 +77,23 @@ impl Program {
     #[must_use]
     pub fn build(self, folder: &Path, suffix: &str) -> PathBuf {
         let target = folder.join(format!("{}{suffix}", self.name()));
-        let output = self.compiler().arg(self.source()).arg("-o").arg(&target).output();
+        let output = self.compiler().arg("-o").arg(&target).arg(self.source()).output();
         let output = output.unwrap_or_else(|error| panic!("cannot run the compiler of {self:?}: {error}"));
         assert!(output.status.success(), "{self:?} does not compile: {}", String::from_utf8_lossy(&output.stderr));
         target
     }
+}
+
+/// Builds a workload by a compiler and its arguments, and answers the program's path.
+///
+/// # Panics
+/// When the compiler is missing (by name) or refuses the source.
+#[must_use]
+pub fn compile(tool: &str, arguments: &[&str], source: &str, target: &Path) -> PathBuf {
+    let output = Command::new(tools::require(tool)).args(arguments).arg(script(source)).arg("-o").arg(target).output();
+    let output = output.unwrap_or_else(|error| panic!("cannot run {tool}: {error}"));
+    assert!(output.status.success(), "{source} does not compile: {}", String::from_utf8_lossy(&output.stderr));
+    target.to_owned()
 }
 
 /// The path of a file in `testing/workloads/`.

@@ -184,20 +184,22 @@ fn rust() {
     }
 }
 
-/// Python: the interpreter's native stack from `_start` to its evaluation loop, and all of its CPU time. (Python's own
-/// functions are not frames yet.)
+/// Python: functions by name at the interpreter's place in the native stack, with their file, lines and shares.
 #[test]
-fn python_native() {
+fn python() {
     let service = &the_run().python;
+    service.check_shares(|name, function| name == function);
     let graph = &service.flamegraph;
-    let evaluating: u64 = {
-        let loops = graph.paths_to(|name| name == "_PyEval_EvalFrameDefault");
-        let whole = loops.iter().filter(|(path, _)| path[0].name == "_start" && path.iter().any(|node| node.name == "Py_RunMain"));
-        // The evaluation loop recurs: count the outermost one of each path.
-        let outermost = whole.filter(|(path, _)| path.iter().filter(|node| node.name == "_PyEval_EvalFrameDefault").count() == 1);
-        outermost.map(|(_, total)| total).sum()
+    let hot = graph.nodes.iter().find(|node| node.name == "burn_hot").unwrap();
+    assert!(hot.kind == "cpython" && hot.file.ends_with("/burn.py") && (15..=22).contains(&hot.line), "{hot:?}");
+    let paths = graph.paths_to(|name| name == "burn_hot");
+    let all: u64 = paths.iter().map(|(_, total)| total).sum();
+    let whole = |path: &[Node]| {
+        let names: Vec<&str> = path.iter().map(|node| node.name.as_str()).collect();
+        names[0] == "_start" && names.contains(&"Py_RunMain") && names.ends_with(&["<module>", "main", "burn_hot"])
     };
-    service.check_time(evaluating);
+    let right: u64 = paths.iter().filter(|(path, _)| whole(path)).map(|(_, total)| total).sum();
+    assert!(right * 100 >= all * 99, "{right} of {all} ns are on the stacks expected; there are {:?}", shown(&paths));
 }
 
 /// Node with a perf map: JavaScript functions by name, and their shares.

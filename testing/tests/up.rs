@@ -22,6 +22,8 @@ fn one_command_profiles_this_host() {
     let address = free_address();
     let start = Instant::now();
     let mut command = Command::new(binary("flamekeeper"));
+    // As in `Host::agent_command`: a debug build names things in seconds here.
+    command.env("FLAMEKEEPER_BUDGET_CPU_PERCENT", "200");
     command.args(["up", "--listen", &address.to_string(), "--data-dir"]).arg(scratch.join("data"));
     let mut up = Running::start("up", &mut command);
     up.wait_for_line(&format!("http://{address}"), Duration::from_secs(10));

@@ -4,15 +4,18 @@ use std::collections::BTreeSet;
 
 use flamekeeper_testing::{licence, metadata};
 
-/// Who may depend on whom, dependencies of tests apart. Only `cli` and `testing` see both agent and collector.
-const DIRECTION: [(&str, &[&str]); 8] = [
+/// Who may depend on whom, dependencies of tests apart. Only `cli` and `testing` see both agent and
+/// collector.
+const DIRECTION: [(&str, &[&str]); 10] = [
     ("profile", &[]),
+    ("heap", &[]),
     ("object", &["profile"]),
     ("wire", &["profile"]),
     ("symbolizer", &["object", "profile"]),
-    ("agent", &["object", "profile", "symbolizer", "wire"]),
+    ("agent", &["heap", "object", "profile", "symbolizer", "wire"]),
     ("collector", &["profile", "symbolizer", "wire"]),
     ("cli", &["agent", "collector", "object", "profile", "symbolizer", "wire"]),
+    ("fuzz", &["agent", "collector", "object", "profile", "wire"]),
     ("testing", &["agent", "collector", "object", "profile", "symbolizer", "wire"]),
 ];
 

@@ -1,6 +1,8 @@
 // The same three functions as burn.cpp, in JavaScript. Run with --perf-basic-prof, which makes V8 write /tmp/perf-PID.map.
 //
-//     node --perf-basic-prof burn.js SECONDS
+//     node --perf-basic-prof burn.js SECONDS [cpu]
+//
+// With `cpu` the seconds are of CPU time, so that a busy machine makes it slow and not short.
 //
 // Prints `ready`, and at its end the truth as JSON. `process.cpuUsage()` counts all threads of the process; the
 // other threads (compiler, garbage collector) have nothing to do here.
@@ -50,9 +52,10 @@ function burn_cool() {
 }
 
 function work(milliseconds) {
-  const end = Date.now() + milliseconds;
+  const clock = process.argv[3] === "cpu" ? () => cpuNanoseconds() / 1e6 : Date.now;
+  const end = clock() + milliseconds;
   let sum = 0;
-  while (Date.now() < end) sum += burn_hot() + burn_warm() + burn_cool();
+  while (clock() < end) sum += burn_hot() + burn_warm() + burn_cool();
   return sum;
 }
 

@@ -3,7 +3,9 @@
 mod batch_id;
 pub mod gzip;
 mod limits;
+pub mod lz4;
 pub mod otlp;
+pub mod resource;
 pub mod symbols;
 pub mod units;
 
@@ -17,3 +19,5 @@ pub const PROFILES_PATH: &str = "/v1development/profiles";
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Response header that says what became of a batch: `accepted` or `duplicate`.
 pub const BATCH_OUTCOME: &str = "flamekeeper-batch";
+/// Header of the answers to agents: which collector this is, as one of another data directory is another. See [`symbols`].
+pub const COLLECTOR_ID: &str = "flamekeeper-collector";

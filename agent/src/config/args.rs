@@ -1,11 +1,14 @@
 //! The flags and environment variables of the agent.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use super::budget::{CpuCeiling, Horizon, MemoryCeiling};
 use super::error::{ConfigError, Source};
-use super::raw::{RawConfig, RawSpool, RawSymbols};
+use super::raw::{RawBudget, RawConfig, RawMetrics, RawSpool, RawSymbols};
 use super::value::{ByteSize, CollectorAddress, Event, Frequency, Label, RingBytes, StackBytes, WindowLength};
 use super::{Config, DEFAULT_PATH, file};
+use crate::identity::choice::ProcessLabel;
 
 /// The agent's flags. Each beats the environment variable that stands beside it, which beats the file.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -16,6 +19,9 @@ pub struct Args {
     /// Print the configuration in effect, as a file that gives it again, and exit
     #[arg(long)]
     pub print_config: bool,
+    /// Check the configuration, say nothing where it is right, and exit
+    #[arg(long, conflicts_with = "print_config")]
+    pub check_config: bool,
     /// Address of the collector [default: http://127.0.0.1:4040]
     #[arg(long, value_name = "URL", env = "FLAMEKEEPER_COLLECTOR")]
     pub collector: Option<CollectorAddress>,
@@ -52,6 +58,26 @@ pub struct Args {
     /// Objects with symbols larger than this are not uploaded [default: 512MiB]
     #[arg(long, value_name = "SIZE", env = "FLAMEKEEPER_SYMBOLS_MAX_OBJECT_BYTES")]
     pub symbols_max_object_bytes: Option<ByteSize>,
+    /// Bytes of symbols a second that are uploaded at most, compressed [default: 4MiB]
+    #[arg(long, value_name = "SIZE", env = "FLAMEKEEPER_SYMBOLS_MAX_BYTES_PER_SECOND")]
+    pub symbols_max_bytes_per_second: Option<ByteSize>,
+    /// Labels of processes beside service, version and host: of pid, exe, comm, unit, slice, container, pod, thread, env.NAME for
+    /// an environment variable, and names of resource attributes (a * at the end stands for any rest)
+    /// [default: pid,exe,comm,unit,container,pod,service.instance.id,deployment.environment.name,k8s.*]
+    #[arg(long, value_name = "NAME,...", env = "FLAMEKEEPER_PROCESS_LABELS", value_delimiter = ',')]
+    pub process_labels: Vec<ProcessLabel>,
+    /// CPU time that the agent itself may use, in per cent of one core [default: 0.25 for each CPU, at least 0.5]
+    #[arg(long, value_name = "PERCENT", env = "FLAMEKEEPER_BUDGET_CPU_PERCENT")]
+    pub budget_cpu_percent: Option<CpuCeiling>,
+    /// Time over which that holds, 6s to 10m; bursts within it are allowed [default: 60s]
+    #[arg(long, value_name = "TIME", env = "FLAMEKEEPER_BUDGET_HORIZON")]
+    pub budget_horizon: Option<Horizon>,
+    /// Memory that the agent may use, rings included, at least 32MiB [default: 128MiB]
+    #[arg(long, value_name = "SIZE", env = "FLAMEKEEPER_BUDGET_MEMORY")]
+    pub budget_memory: Option<MemoryCeiling>,
+    /// Address to serve the agent's own figures at, as Prometheus reads them [default: none]
+    #[arg(long, value_name = "ADDRESS", env = "FLAMEKEEPER_METRICS_LISTEN")]
+    pub metrics_listen: Option<SocketAddr>,
     /// A label of every series of this host; may be repeated
     #[arg(long = "label", value_name = "NAME=VALUE", env = "FLAMEKEEPER_LABELS", value_delimiter = ',')]
     pub labels: Vec<Label>,
@@ -94,7 +120,14 @@ impl Args {
             stack_bytes: self.stack_bytes,
             ring_bytes: self.ring_bytes,
             spool: RawSpool { dir: self.spool_dir.clone(), max_bytes: self.spool_max_bytes },
-            symbols: RawSymbols { upload: self.symbols_upload, max_object_bytes: self.symbols_max_object_bytes },
+            symbols: RawSymbols {
+                upload: self.symbols_upload,
+                max_object_bytes: self.symbols_max_object_bytes,
+                max_bytes_per_second: self.symbols_max_bytes_per_second,
+            },
+            process_labels: (!self.process_labels.is_empty()).then(|| self.process_labels.clone()),
+            budget: RawBudget { cpu_percent: self.budget_cpu_percent, horizon: self.budget_horizon, memory: self.budget_memory },
+            metrics: RawMetrics { listen: self.metrics_listen },
             labels: self.labels.iter().map(|label| (label.name.clone(), label.value.clone())).collect(),
             ..RawConfig::default()
         }

@@ -1,5 +1,6 @@
 //! The keys of the configuration file, what each expects, and the nearest one to a misspelt one.
 
+use super::budget::{CpuCeiling, Horizon, MemoryCeiling};
 use super::value::{ByteSize, CollectorAddress, Event, Frequency, Label, RingBytes, StackBytes, WindowLength};
 
 /// A key: its table (empty for the top), its name, and what it expects.
@@ -32,9 +33,19 @@ pub(super) const KEYS: &[Key] = &[
     key("", "symbols", "a table [symbols]"),
     key("symbols", "upload", "true or false"),
     key("symbols", "max_object_bytes", ByteSize::EXPECTED),
+    key("symbols", "max_bytes_per_second", ByteSize::EXPECTED),
+    key("", "java", "a table [java]"),
+    key("java", "perf_map", "true or false"),
+    key("", "budget", "a table [budget]"),
+    key("budget", "cpu_percent", CpuCeiling::EXPECTED),
+    key("budget", "horizon", Horizon::EXPECTED),
+    key("budget", "memory", MemoryCeiling::EXPECTED),
+    key("", "metrics", "a table [metrics]"),
+    key("metrics", "listen", "an address and port in quotes, such as \"127.0.0.1:4041\""),
     key("", "exclude", "a table [exclude]"),
     key("exclude", "processes", PATTERNS),
     key("exclude", "units", PATTERNS),
+    key("", "process_labels", "a list of labels in quotes, such as [\"pid\", \"exe\", \"env.TEAM\", \"k8s.*\"]"),
     key("", "labels", "a table [labels] of names and texts"),
 ];
 

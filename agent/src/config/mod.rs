@@ -4,6 +4,7 @@
 //! rule and its text form ([`value`]), so that a wrong value is refused with the same words wherever it was written.
 
 mod args;
+pub mod budget;
 mod error;
 mod file;
 mod keys;
@@ -16,8 +17,11 @@ use std::path::{Path, PathBuf};
 use flamekeeper_profile::Labels;
 
 pub use args::Args;
+use budget::{BudgetConfig, MetricsConfig};
 pub use error::{ConfigError, Place};
 pub use raw::RawConfig;
+
+use crate::identity::choice::Choice;
 use value::{ByteSize, CollectorAddress, Event, Frequency, RingBytes, StackBytes, WindowLength};
 
 /// Where the agent looks for its configuration when none is named. It may be absent.
@@ -38,8 +42,16 @@ pub struct Config {
     pub spool: SpoolConfig,
     /// The upload of symbols.
     pub symbols: SymbolsConfig,
+    /// Java virtual machines.
+    pub java: JavaConfig,
+    /// What the agent itself may use.
+    pub budget: BudgetConfig,
+    /// Its own figures.
+    pub metrics: MetricsConfig,
     /// What is not profiled.
     pub exclude: Exclude,
+    /// Labels that processes get, beside their service, version and host.
+    pub process_labels: Choice,
     /// Labels that every series of this host gets.
     pub labels: Labels,
 }
@@ -75,6 +87,16 @@ pub struct SymbolsConfig {
     pub upload: bool,
     /// Objects larger than this are left out. Bytes, uncompressed.
     pub max_object_bytes: ByteSize,
+    /// Bytes a second that are sent at most, compressed.
+    pub max_bytes_per_second: ByteSize,
+}
+
+/// Java virtual machines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JavaConfig {
+    /// Whether one that was sampled without names is asked, through its attach protocol, to write its perf map
+    /// (`jcmd PID Compiler.perfmap`, JDK 17 on). It gets a SIGQUIT for that, if it catches it.
+    pub perf_map: bool,
 }
 
 /// What is not profiled. Its samples are counted as lost for the reason `excluded`.
@@ -95,8 +117,12 @@ impl Default for Config {
             state_dir: "/var/lib/flamekeeper-agent".into(),
             sampling: SamplingConfig::default(),
             spool: SpoolConfig { dir: None, max_bytes: ByteSize(1 << 30) },
-            symbols: SymbolsConfig { upload: true, max_object_bytes: ByteSize(512 << 20) },
+            symbols: SymbolsConfig { upload: true, max_object_bytes: ByteSize(512 << 20), max_bytes_per_second: ByteSize(4 << 20) },
+            java: JavaConfig::default(),
+            budget: BudgetConfig::default(),
+            metrics: MetricsConfig::default(),
             exclude: Exclude::default(),
+            process_labels: Choice::default(),
             labels: Labels::new(),
         }
     }

@@ -41,10 +41,22 @@ impl fmt::Display for Config {
         if let Some(ring) = self.sampling.ring_bytes {
             writeln!(f, "ring_bytes = \"{ring}\"")?;
         }
+        let process_labels: Vec<_> = self.process_labels.iter().map(ToString::to_string).collect();
+        writeln!(f, "process_labels = {}", list(&process_labels))?;
         writeln!(f, "\n[spool]\ndir = {}", Quoted(&self.spool_dir().to_string_lossy()))?;
         writeln!(f, "max_bytes = \"{}\"", self.spool.max_bytes)?;
         writeln!(f, "\n[symbols]\nupload = {}", self.symbols.upload)?;
         writeln!(f, "max_object_bytes = \"{}\"", self.symbols.max_object_bytes)?;
+        writeln!(f, "max_bytes_per_second = \"{}\"", self.symbols.max_bytes_per_second)?;
+        writeln!(f, "\n[java]\nperf_map = {}", self.java.perf_map)?;
+        writeln!(f, "\n[budget]")?;
+        if let Some(cpu) = self.budget.cpu {
+            writeln!(f, "cpu_percent = {cpu}")?;
+        }
+        writeln!(f, "horizon = \"{}\"\nmemory = \"{}\"", self.budget.horizon, self.budget.memory)?;
+        if let Some(listen) = self.metrics.listen {
+            writeln!(f, "\n[metrics]\nlisten = \"{listen}\"")?;
+        }
         writeln!(f, "\n[exclude]\nprocesses = {}", list(&self.exclude.processes))?;
         writeln!(f, "units = {}", list(&self.exclude.units))?;
         writeln!(f, "\n[labels]")?;

@@ -1,13 +1,16 @@
 //! The configuration as it is written: every key optional.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::budget::{CpuCeiling, Horizon, MemoryCeiling};
 use super::error::{ConfigError, Source};
 use super::value::{ByteSize, CollectorAddress, Event, Frequency, Label, RingBytes, StackBytes, WindowLength};
 use super::{Config, Exclude};
+use crate::identity::choice::{Choice, ProcessLabel};
 
 /// The configuration file, key by key; see [`super::Config`] for what each means.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -24,7 +27,11 @@ pub struct RawConfig {
     pub ring_bytes: Option<RingBytes>,
     pub spool: RawSpool,
     pub symbols: RawSymbols,
+    pub java: RawJava,
+    pub budget: RawBudget,
+    pub metrics: RawMetrics,
     pub exclude: RawExclude,
+    pub process_labels: Option<Vec<ProcessLabel>>,
     pub labels: BTreeMap<String, String>,
 }
 
@@ -44,6 +51,33 @@ pub struct RawSpool {
 pub struct RawSymbols {
     pub upload: Option<bool>,
     pub max_object_bytes: Option<ByteSize>,
+    pub max_bytes_per_second: Option<ByteSize>,
+}
+
+/// The table `[java]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct RawJava {
+    pub perf_map: Option<bool>,
+}
+
+/// The table `[budget]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct RawBudget {
+    pub cpu_percent: Option<CpuCeiling>,
+    pub horizon: Option<Horizon>,
+    pub memory: Option<MemoryCeiling>,
+}
+
+/// The table `[metrics]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct RawMetrics {
+    pub listen: Option<SocketAddr>,
 }
 
 /// The table `[exclude]`.
@@ -76,9 +110,16 @@ impl RawConfig {
         set(&mut config.spool.max_bytes, self.spool.max_bytes);
         set(&mut config.symbols.upload, self.symbols.upload);
         set(&mut config.symbols.max_object_bytes, self.symbols.max_object_bytes);
+        set(&mut config.symbols.max_bytes_per_second, self.symbols.max_bytes_per_second);
+        set(&mut config.java.perf_map, self.java.perf_map);
+        config.budget.cpu = self.budget.cpu_percent.or(config.budget.cpu);
+        set(&mut config.budget.horizon, self.budget.horizon);
+        set(&mut config.budget.memory, self.budget.memory);
+        config.metrics.listen = self.metrics.listen.or(config.metrics.listen);
         let Exclude { processes, units } = &mut config.exclude;
         set(processes, self.exclude.processes);
         set(units, self.exclude.units);
+        set(&mut config.process_labels, self.process_labels.map(Choice::from_iter));
         for (name, value) in self.labels {
             let conflict =
                 |error: super::value::ValueError| ConfigError::Conflict { origin: source.to_string(), message: error.to_string() };
@@ -96,10 +137,13 @@ fn check(config: &Config, source: &Source<'_>) -> Result<(), ConfigError> {
     if config.labels.len() > 32 {
         return conflict(format!("{} labels are set, at most 32 are allowed; remove some from [labels]", config.labels.len()));
     }
-    let reserved = ["service", "version", "pid", "exe", "comm", "unit", "container", "host"];
+    let reserved = ["service", "version", "host"].into_iter().chain(ProcessLabel::KNOWN);
     if let Some(name) = reserved.into_iter().find(|name| !config.labels.get(name).is_empty()) {
         let what = if name == "host" { "set host_name instead" } else { "the agent sets it for each process; choose another name" };
         return conflict(format!("the label {name:?} cannot be set in [labels]: {what}"));
+    }
+    if config.process_labels.iter().count() > 64 {
+        return conflict("process_labels names more than 64 labels; a pattern such as \"k8s.*\" stands for many".to_owned());
     }
     if !config.state_dir.is_absolute() {
         return conflict(format!("state_dir must be an absolute path, not {:?}", config.state_dir));

@@ -29,12 +29,22 @@ window = "5s"
 event = "cpu-clock"
 stack_bytes = "16KiB"
 ring_bytes = "4MiB"
+process_labels = ["exe", "thread", "env.TEAM", "k8s.*"]
 [spool]
 dir = "/srv/spool"
 max_bytes = "64MiB"
 [symbols]
 upload = false
 max_object_bytes = "100MiB"
+max_bytes_per_second = "2MiB"
+[java]
+perf_map = true
+[budget]
+cpu_percent = 1.5
+horizon = "30s"
+memory = "64MiB"
+[metrics]
+listen = "127.0.0.1:4041"
 [exclude]
 processes = ["backup", "test-*"]
 units = ["cron.service"]
@@ -51,6 +61,8 @@ fn every_key_round_trips() {
     assert_eq!(config.sampling.frequency.hertz(), 99);
     assert_eq!(config.sampling.stack_bytes.bytes(), 16384);
     assert_eq!(config.spool_dir(), Path::new("/srv/spool"));
+    let process_labels: Vec<_> = config.process_labels.iter().map(ToString::to_string).collect();
+    assert_eq!(process_labels, ["exe", "thread", "env.TEAM", "k8s.*"]);
     assert_eq!(config.labels.get("team.name"), "a \"b\" \\ c");
     let (_dir, printed) = write(&config.to_string());
     assert_eq!(check_config(&printed).unwrap(), config);
@@ -91,6 +103,14 @@ fn mistakes_are_told_by_place() {
             "[labels]\nservice = \"x\"\n",
             "agent.toml: the label \"service\" cannot be set in [labels]: the agent sets it for each process; choose another name",
         ),
+        (
+            "process_labels = [\"pid\", \"pod_name\"]\n",
+            "agent.toml:1:18: the key \"process_labels\" expected a label of processes: pid, exe, comm, unit, slice, container, pod, thread, env.NAME for an environment variable, or a resource attribute such as \"deployment.environment.name\" or \"k8s.*\", not \"pod_name\"",
+        ),
+        (
+            "[labels]\nthread = \"x\"\n",
+            "agent.toml: the label \"thread\" cannot be set in [labels]: the agent sets it for each process; choose another name",
+        ),
         ("state_dir = \"x\"\n", "agent.toml: state_dir must be an absolute path, not \"x\""),
     ];
     for (text, want) in cases {
@@ -111,6 +131,9 @@ fn flags_beat_the_file() {
     assert_eq!(config.sampling.frequency.hertz(), 49);
     assert_eq!(config.sampling.window.to_string(), "5s");
     assert_eq!((config.labels.get("env"), config.labels.get("rack")), ("test", "7"));
+    let flags = ["agent", "--config", path.to_str().unwrap(), "--process-labels", "pid,env.TEAM"];
+    let config = Flags::try_parse_from(flags).unwrap().args.load().unwrap();
+    assert_eq!(config.process_labels, ["pid", "env.TEAM"].into_iter().map(|text| text.parse().unwrap()).collect());
     let error = Flags::try_parse_from(["agent", "--window", "10"]).unwrap_err().to_string();
     assert!(error.contains("--window") && error.contains("expected a time from 1s to 5m"), "{error}");
 }
@@ -138,6 +161,8 @@ fn installed_file() {
     let config = check_config(&path).unwrap();
     let examples = Config {
         host_name: None,
+        budget: BudgetConfig { cpu: None, ..config.budget },
+        metrics: MetricsConfig { listen: None },
         exclude: Exclude::default(),
         labels: Labels::new(),
         sampling: SamplingConfig { ring_bytes: None, ..config.sampling },

@@ -17,7 +17,7 @@ pub struct ValueError {
     found: String,
 }
 
-fn wrong<T>(expected: &'static str, found: impl fmt::Display) -> Result<T, ValueError> {
+pub(super) fn wrong<T>(expected: &'static str, found: impl fmt::Display) -> Result<T, ValueError> {
     // What was found may be a whole file by mistake: the error shows its start.
     Err(ValueError { expected, found: found.to_string().chars().take(80).collect() })
 }
@@ -34,6 +34,8 @@ macro_rules! from_text {
         }
     };
 }
+
+pub(super) use from_text;
 
 /// A number of bytes, at least 1 MiB. Text: `64MiB`, `1GiB`, `500MB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -232,12 +234,12 @@ impl fmt::Display for RingBytes {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Event {
-    /// Hardware cycles where the host has them, else the CPU clock.
+    /// What measures CPU time: the CPU clock.
     #[default]
     Auto,
     /// The kernel's software CPU clock.
     CpuClock,
-    /// Hardware cycles; fails to start without them.
+    /// Hardware cycles, which are no time; fails to start without them.
     Cycles,
 }
 

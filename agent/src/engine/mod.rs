@@ -6,9 +6,13 @@
 
 mod command;
 mod frames;
+mod hotplug;
+mod pace;
 mod run;
-mod sampler;
+pub(crate) mod sampler;
 mod stats;
+mod stolen;
+mod throttle;
 mod windows;
 
 use std::ffi::OsString;
@@ -23,31 +27,40 @@ use flamekeeper_profile::{Batch, BuildId, Labels};
 pub use crate::perf::error::OpenError;
 pub use stats::{Counter, EngineStats};
 
+use crate::budget::cpu::TICKS;
+use crate::budget::governor::{Governor, Held};
+use crate::budget::measure::CpuMeter;
+use crate::budget::{self, Ceilings, limits};
 use crate::engine::command::Child;
+use crate::engine::pace::Pace;
 use crate::engine::sampler::Sampler;
 use crate::identity::Identity;
 use crate::perf::clock;
+use crate::perf::event::Features;
+use crate::perf::period;
 use crate::perf::session::{Scope, Session, SessionSpec};
 use crate::stop::StopFlag;
 
 /// The largest copy of a user stack that the kernel makes.
 pub const MAX_STACK_BYTES: u32 = 65_528;
-/// Ring memory that all CPUs share by default, in bytes.
-const RING_BUDGET: usize = 64 << 20;
 /// The largest default ring: at 99 samples a second it holds more than half a second.
 const LARGEST_DEFAULT_RING: usize = 4 << 20;
 /// The smallest default ring: it holds seven of the largest samples.
 const SMALLEST_DEFAULT_RING: usize = 512 << 10;
 
+/// The part of the horizon's CPU time that the first look at running processes may take: one in so many. Those that it does
+/// not reach are read bit by bit, or when they are sampled.
+const SCAN_PART: u32 = 5;
+
 /// What drives sampling.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EventChoice {
-    /// The hardware's cycles where they can be sampled, else the software clock.
+    /// What measures CPU time: the software clock.
     #[default]
     Auto,
     /// The software clock: a timer for each CPU.
     CpuClock,
-    /// The hardware's cycles; an error where there are none.
+    /// The hardware's cycles: an amount of work at the CPU's present speed, not time. An error where there are none.
     Cycles,
 }
 
@@ -84,11 +97,22 @@ pub struct EngineConfig {
     pub event: EventChoice,
     /// What is sampled.
     pub target: Target,
+    /// Whether a Java virtual machine that was sampled without names is asked to write its perf map (`jvm::attach`).
+    pub java_perf_map: bool,
     /// Labels of the batches themselves.
     pub host_labels: Labels,
+    /// What the engine may use of the host; none: whatever it takes. It holds for [`Target::Host`] only: what is recorded for
+    /// a person who waits is not to change its frequency.
+    pub budget: Option<Ceilings>,
     /// Who wants to know of the objects whose code was sampled; an object that does not fit into the channel is counted in
     /// [`EngineStats::objects_unannounced`].
     pub objects: Option<SyncSender<ObjectSeen>>,
+}
+
+impl EngineConfig {
+    /// A window without an edge, for a recording that is one whole: names of generated code that its program writes late, or when it
+    /// ends, still name what was sampled before. It ends where the clock jumps, and where the tables are full.
+    pub const ONE_WINDOW: Duration = Duration::MAX;
 }
 
 impl Default for EngineConfig {
@@ -101,17 +125,20 @@ impl Default for EngineConfig {
             ring_bytes_per_cpu: None,
             event: EventChoice::Auto,
             target: Target::Host,
+            java_perf_map: false,
             host_labels: Labels::new(),
+            budget: None,
             objects: None,
         }
     }
 }
 
-/// The size of each of `cpus` rings where none is configured, in bytes: together they stay within 64 MiB as long as each
-/// holds a few samples.
+/// The size of each of `cpus` rings where none is configured, in bytes: together they take a quarter of the memory that
+/// the engine may use, as long as each holds a few samples.
 #[must_use]
-pub fn default_ring_bytes(cpus: usize) -> usize {
-    let share = (RING_BUDGET / cpus.max(1)).clamp(SMALLEST_DEFAULT_RING, LARGEST_DEFAULT_RING);
+pub fn default_ring_bytes(cpus: usize, memory: u64) -> usize {
+    let share = limits::ring_bytes(memory) / cpus.max(1) as u64;
+    let share = usize::try_from(share).unwrap_or(usize::MAX).clamp(SMALLEST_DEFAULT_RING, LARGEST_DEFAULT_RING);
     // The greatest power of two that is not above the share.
     1 << share.ilog2()
 }
@@ -143,6 +170,9 @@ pub enum EngineError {
 pub struct Engine {
     session: Session,
     sampler: Sampler,
+    pace: Pace,
+    governor: Option<Governor>,
+    meter: CpuMeter,
     window: Duration,
     child: Option<Child>,
     watched: Option<u32>,
@@ -155,6 +185,11 @@ impl Engine {
     /// # Errors
     /// [`OpenError`] says what is missing and how to come by it.
     pub fn open(config: EngineConfig, identity: Identity) -> Result<Self, OpenError> {
+        Self::open_with(config, identity, Features::ALL)
+    }
+
+    /// The same with no more than these optional attributes of events, as on a kernel that has no others.
+    fn open_with(config: EngineConfig, identity: Identity, features: Features) -> Result<Self, OpenError> {
         check(&config)?;
         let child = match &config.target {
             Target::Command { program, arguments } => Some(Child::prepare(program, arguments)?),
@@ -171,22 +206,37 @@ impl Engine {
             event: config.event,
             frequency: config.frequency,
             stack_bytes: config.stack_bytes,
-            ring_bytes: config.ring_bytes_per_cpu.unwrap_or_else(|| default_ring_bytes(cpus)),
+            features,
+            ring_bytes: config
+                .ring_bytes_per_cpu
+                .unwrap_or_else(|| default_ring_bytes(cpus, config.budget.map_or(budget::DEFAULT_MEMORY, |ceilings| ceilings.memory))),
         };
         let mut session = Session::open(&spec)?;
-        let stats = Arc::new(EngineStats::new(&mut session));
+        let period_ns = period::period_ns(config.frequency);
+        let meter = CpuMeter::new();
+        let ceilings = config.budget.filter(|_| matches!(scope, Scope::Host));
+        let governor = ceilings.map(|ceilings| Governor::new(ceilings, config.frequency, meter.clone(), clock::monotonic()));
+        let stats = Arc::new(EngineStats::new(&mut session, governor.as_ref()));
         let window = config.window;
-        let mut sampler = Sampler::new(config, identity, session.spec().period_ns(), Arc::clone(&stats));
+        let mut sampler = Sampler::new(config, identity, session.spec(), Arc::clone(&stats));
+        if let Some(governor) = &governor {
+            sampler.obey(&governor.orders());
+        }
         if child.is_none() {
             // The other way round, what happens between the two would be missed.
             session.enable()?;
-            sampler.scan(scope, clock::monotonic());
+            sampler.scan(scope, clock::monotonic(), governor.as_ref().map(|governor| governor.allowance() / SCAN_PART));
         }
+        if !matches!(scope, Scope::Host) {
+            // These events are inherited by what the process creates, and with them what is attached by then.
+            sampler.interpreters().tapped(session.tap());
+        }
+        run::interpreters(&mut session, &mut sampler);
         let watched = match scope {
             Scope::Host => None,
             Scope::Process(pid) | Scope::Starting(pid) => Some(pid),
         };
-        Ok(Self { session, sampler, window, child, watched, stats })
+        Ok(Self { session, sampler, pace: Pace::new(period_ns), governor, meter, window, child, watched, stats })
     }
 
     /// What the engine has done so far, for whoever wants to show it while [`Self::run`] runs.
@@ -202,6 +252,29 @@ impl Engine {
     /// [`EngineError`] when the rings cannot be waited for, or the command not be started.
     pub fn run(&mut self, stop: &StopFlag, sink: &mut dyn FnMut(Batch)) -> Result<(), EngineError> {
         run::run(self, stop, sink)
+    }
+
+    /// Counts CPU time of the agent: each of its threads enters itself.
+    pub(crate) const fn meter(&self) -> &CpuMeter {
+        &self.meter
+    }
+
+    /// Asks the governor, and does what it says. Returns whether there is to be less work.
+    fn keep_budget(&mut self) -> bool {
+        let Self { session, sampler, pace, governor, .. } = self;
+        let Some(governor) = governor else { return false };
+        let now = clock::monotonic();
+        let held = || Held { rings: session.rings().iter().map(|ring| ring.size() as u64).sum(), structures: sampler.bytes() as u64 };
+        if let Some(orders) = governor.poll(now, held) {
+            sampler.obey(&orders);
+            pace.want(orders.period_ns);
+            if !orders.lean {
+                // At most half of what a tick may use.
+                sampler.scan_more(now, governor.allowance() / (2 * TICKS));
+            }
+        }
+        pace.apply(session, clock::monotonic);
+        governor.orders().lean
     }
 
     /// How the sampled command ended, after [`Self::run`].
@@ -221,7 +294,8 @@ fn check(config: &EngineConfig) -> Result<(), OpenError> {
     if config.stack_bytes > MAX_STACK_BYTES || !config.stack_bytes.is_multiple_of(8) || config.stack_bytes == 0 {
         return wrong("the copy of the stack", "a multiple of 8 up to 65528 bytes", u64::from(config.stack_bytes));
     }
-    if config.window < Duration::from_millis(100) || config.window > Duration::from_secs(3600) {
+    let one = config.window == EngineConfig::ONE_WINDOW;
+    if !one && (config.window < Duration::from_millis(100) || config.window > Duration::from_secs(3600)) {
         let found = u64::try_from(config.window.as_millis()).unwrap_or(u64::MAX);
         return wrong("the window", "100 milliseconds to an hour, in milliseconds", found);
     }
@@ -229,16 +303,17 @@ fn check(config: &EngineConfig) -> Result<(), OpenError> {
 }
 
 #[cfg(test)]
+mod live_tests;
+#[cfg(test)]
 mod tests {
     use super::*;
 
     /// Rings share their budget, and none is too small to hold a few samples.
     #[test]
     fn rings_fit_the_budget() {
-        assert_eq!(default_ring_bytes(2), 4 << 20);
-        assert_eq!(default_ring_bytes(48), 1 << 20);
-        assert_eq!(default_ring_bytes(1024), 512 << 10);
-        assert_eq!(default_ring_bytes(0), 4 << 20);
+        let of = |cpus| default_ring_bytes(cpus, budget::DEFAULT_MEMORY);
+        assert_eq!([of(0), of(2), of(12), of(48), of(64)], [4 << 20, 4 << 20, 2 << 20, 512 << 10, 512 << 10]);
+        assert_eq!((of(1024), default_ring_bytes(2, 16 << 20)), (SMALLEST_DEFAULT_RING, 2 << 20));
     }
 
     /// Values that the kernel would refuse without a word are refused with one.

@@ -4,18 +4,23 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use flamekeeper_profile::Batch;
+use perf_event_open_sys::bindings::PERF_RECORD_SAMPLE;
 
-use crate::clock as wall_clock;
+use crate::engine::hotplug::Hotplug;
+use crate::engine::pace::Pace;
 use crate::engine::sampler::Sampler;
 use crate::engine::windows::OpenWindow;
 use crate::engine::{Engine, EngineError, EngineStats};
 use crate::order::{GRACE_NS, Merge};
 use crate::perf::clock;
 use crate::perf::ring::Ring;
+use crate::perf::session::Session;
 use crate::stop::StopFlag;
 
 /// The longest sleep, in nanoseconds: how long a process may be dead before procfs is asked about it.
 const TICK_NS: u64 = 100_000_000;
+/// The same while the budget asks for less work.
+const LEAN_TICK_NS: u64 = 500_000_000;
 
 /// The rings' records in order of time.
 struct Drain {
@@ -31,34 +36,75 @@ pub(super) fn run(engine: &mut Engine, stop: &StopFlag, sink: &mut dyn FnMut(Bat
         child.release().map_err(EngineError::Command)?;
     }
     let mut poll = PollSet::new(engine, stop, watched.as_ref());
-    let mut window = OpenWindow::at(engine.window, wall_clock::now(), clock::monotonic());
+    let mut window = OpenWindow::at(engine.window, &clock::moment());
     let mut drain = Drain { merge: Merge::new(), scratch: Vec::new() };
+    let mut sleep = TICK_NS;
+    let mut hotplug = Hotplug::new(&engine.session, clock::monotonic());
     let mut ended = engine.watched.is_some() && watched.is_none();
     while !ended && !stop.is_raised() {
-        ended = poll.wait(window.edge())?;
+        ended = poll.wait(window.edge(), sleep)?;
+        engine.stats.rounds.add(1);
         let limit = clock::monotonic().saturating_sub(GRACE_NS);
         round(engine, &mut drain, &mut window, limit, sink);
+        sleep = if engine.keep_budget() { LEAN_TICK_NS } else { TICK_NS };
+        if hotplug.look((&mut engine.session, &mut engine.sampler, &mut engine.pace), limit) {
+            poll = PollSet::new(engine, stop, watched.as_ref());
+        }
     }
     if let Err(error) = engine.session.disable() {
         tracing::debug!(%error, "perf events not disabled");
     }
     round(engine, &mut drain, &mut window, clock::monotonic(), sink);
-    sink(engine.sampler.close(window.cut(wall_clock::now())));
+    if let Some(lost) = engine.session.lost() {
+        engine.sampler.lost_in_all(lost);
+    }
+    sink(engine.sampler.close_last(window.cut(&clock::moment())));
     Ok(())
 }
 
 /// Takes what the rings hold up to `limit`, and closes the windows that end on the way.
 fn round(engine: &mut Engine, drain: &mut Drain, window: &mut OpenWindow, limit: u64, sink: &mut dyn FnMut(Batch)) {
-    let Engine { session, sampler, stats, .. } = engine;
+    let Engine { session, sampler, stats, pace, .. } = engine;
     let rings = session.rings();
     drain.begin(rings, sampler);
-    while limit >= window.edge() {
-        drain.take(rings, sampler, window.edge() - 1);
-        let ended = window.advance(wall_clock::now(), clock::monotonic());
-        sink(sampler.close(ended));
+    let now = clock::moment();
+    if let Some(jump) = window.observe(&now) {
+        // A suspended machine's wall clock jumps as well when it resumes.
+        tracing::info!(seconds = jump / 1_000_000_000, "the wall clock has jumped; a window ends here");
     }
-    drain.take(rings, sampler, limit);
+    loop {
+        match drain.take(rings, (&mut *sampler, &mut *pace), limit.min(window.edge() - 1)) {
+            Taken::UpTo(at) => {
+                stats.windows_split.add(1);
+                sink(sampler.close(window.split(at)));
+            }
+            Taken::All if limit >= window.edge() => {
+                if let Some(ended) = window.advance(&now) {
+                    sink(sampler.close(ended));
+                }
+            }
+            Taken::All => break,
+        }
+    }
     drain.report(stats);
+    sampler.read_heaps(limit);
+    interpreters(session, sampler);
+}
+
+/// Follows the interpreters of Python processes, and asks for the kernel's side when the first one is seen.
+pub(super) fn interpreters(session: &mut Session, sampler: &mut Sampler) {
+    if sampler.interpreters().wants_tap() {
+        sampler.interpreters().tapped(session.tap());
+    }
+    sampler.tick(clock::monotonic());
+}
+
+/// How far the records were taken.
+enum Taken {
+    /// All up to the limit.
+    All,
+    /// Up to this time: the window holds as much as it may.
+    UpTo(u64),
 }
 
 impl Drain {
@@ -71,20 +117,35 @@ impl Drain {
         }
     }
 
-    /// Applies the records up to `limit`, oldest first.
-    fn take(&mut self, rings: &mut [Ring], sampler: &mut Sampler, limit: u64) {
-        while let Some((index, _)) = self.merge.next(limit) {
+    /// Applies the records up to `limit`, oldest first, as long as the window has room.
+    fn take(&mut self, rings: &mut [Ring], (sampler, pace): (&mut Sampler, &mut Pace), limit: u64) -> Taken {
+        while let Some((index, time)) = self.merge.next(limit) {
             let Some(ring) = rings.get_mut(index) else { continue };
             if let Ok(Some(oldest)) = ring.peek() {
+                if oldest.header.kind == PERF_RECORD_SAMPLE {
+                    sampler.weigh(pace.sampled(index, time));
+                }
                 sampler.apply(ring.bytes(oldest.header.size, &mut self.scratch));
                 ring.advance(oldest.header.size);
                 ring.release();
             }
             self.offer(index, ring, sampler);
+            if sampler.is_window_full() {
+                return Taken::UpTo(time);
+            }
         }
+        Taken::All
     }
 
     fn offer(&mut self, index: usize, ring: &mut Ring, sampler: &mut Sampler) {
+        // Goes at once, whatever its time: it only has to come before its own sample, which follows it in this ring (and
+        // may state an earlier time, since the kernel takes that first).
+        while let Ok(Some(oldest)) = ring.peek()
+            && oldest.accompanies
+        {
+            sampler.apply(ring.bytes(oldest.header.size, &mut self.scratch));
+            ring.advance(oldest.header.size);
+        }
         match ring.peek() {
             // A record without a time goes at once: it is broken, and must not block the ring.
             Ok(Some(oldest)) => self.merge.offer(index, oldest.time.unwrap_or_default()),
@@ -114,8 +175,8 @@ impl PollSet {
 
     /// Sleeps until there is something to do, a tick has passed, or the records up to `edge` can be taken. Returns whether
     /// the watched process has ended.
-    fn wait(&mut self, edge: u64) -> Result<bool, EngineError> {
-        let due = edge.saturating_add(GRACE_NS).saturating_sub(clock::monotonic()).min(TICK_NS);
+    fn wait(&mut self, edge: u64, sleep: u64) -> Result<bool, EngineError> {
+        let due = edge.saturating_add(GRACE_NS).saturating_sub(clock::monotonic()).min(sleep);
         let milliseconds = i32::try_from(due.div_ceil(1_000_000)).unwrap_or(i32::MAX);
         let count = self.fds.len() as libc::nfds_t;
         // SAFETY: the pointer and the count are those of one vector of initialized pollfds, borrowed for the call.

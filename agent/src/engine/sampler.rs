@@ -1,19 +1,35 @@
 //! What each record does: keep the process table, or unwind and fold a sample.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use flamekeeper_profile::{Avma, Batch, BuildId, BuildIdKind, Labels, LocationId, LossReason, StackEnd, StopReason, Window};
+use flamekeeper_profile::{
+    Avma, Batch, BuildId, BuildIdKind, Caveat, Labels, LocationId, LossReason, SampleType, StackEnd, StopReason, Window, label,
+};
 
+use crate::budget::governor::Orders;
+use crate::budget::limits::Limits;
 use crate::engine::frames::{self, GeneratedFrames};
-use crate::engine::{EngineConfig, EngineStats};
+use crate::engine::stolen::Stolen;
+use crate::engine::throttle::Throttle;
+use crate::engine::{EngineConfig, EngineStats, Target};
 use crate::fold::{Fold, SourceSlot};
-use crate::identity::{Identity, ProcessFacts};
+use crate::heap::Heaps;
+use crate::identity::observer::Observer;
+use crate::identity::origin::Origin;
+use crate::identity::{Identity, Named, ProcessFacts};
+use crate::jit::thread::Service;
 use crate::kernel::KernelFrames;
+use crate::perf::cpu_times;
+use crate::perf::event::EventSpec;
+use crate::perf::period;
 use crate::perf::session::Scope;
 use crate::process::file::FileKey;
 use crate::process::maps::Backing;
 use crate::process::table::{Process, ProcessTable};
-use crate::record::{Record, Sample, parse};
+use crate::python::{Interpreters, Outcome, Unwound};
+use crate::record::{Mmap, Record, Sample, Task, parse, time_of};
 use crate::unwind::pool::ObjectPool;
 use crate::unwind::{FrameCode, Resolved, Unwinder, UserFrame};
 
@@ -28,9 +44,23 @@ pub(crate) struct Sampler {
     fold: Fold,
     kernel: KernelFrames,
     generated: GeneratedFrames,
+    jit: Service,
     identity: Identity,
+    observer: Observer,
+    /// Whether samples are told apart by their thread's name.
+    by_thread: bool,
     host_labels: Labels,
-    period_ns: u64,
+    event: EventSpec,
+    sample_type: SampleType,
+    stolen: Option<Stolen>,
+    interpreters: Interpreters,
+    heaps: Heaps,
+    /// What the next sample is worth, in nanoseconds and in what the event counts.
+    weight: (u64, u64),
+    limits: Option<Limits>,
+    throttle: Throttle,
+    /// Records that the rings said were lost.
+    told_lost: u64,
     frames: Vec<UserFrame>,
     locations: Vec<LocationId>,
     stats: Arc<EngineStats>,
@@ -38,55 +68,149 @@ pub(crate) struct Sampler {
 
 impl Sampler {
     /// Knows no process yet.
-    pub(crate) fn new(config: EngineConfig, identity: Identity, period_ns: u64, stats: Arc<EngineStats>) -> Self {
+    pub(crate) fn new(config: EngineConfig, identity: Identity, event: &EventSpec, stats: Arc<EngineStats>) -> Self {
+        Self::with_kernel(config, identity, event, stats, KernelFrames::read())
+    }
+
+    /// As [`Self::new`], with these names of the kernel's functions.
+    pub(crate) fn with_kernel(
+        config: EngineConfig,
+        identity: Identity,
+        event: &EventSpec,
+        stats: Arc<EngineStats>,
+        kernel: KernelFrames,
+    ) -> Self {
+        // The clock of a CPU runs on a grid; those of processes begin anew with each of their turns.
+        let on_grid = !event.cycles && matches!(config.target, Target::Host);
         Self {
             processes: ProcessTable::new(),
             unwinder: Unwinder::new(ObjectPool::new(config.objects, Arc::clone(&stats))),
             fold: Fold::new(),
-            kernel: KernelFrames::read(),
+            kernel,
             generated: GeneratedFrames::default(),
+            observer: Observer::new(identity.choice().clone()),
+            by_thread: identity.choice().has(label::THREAD),
+            jit: Service::new(Arc::clone(&stats), config.java_perf_map),
             identity,
             host_labels: config.host_labels,
-            period_ns,
+            event: *event,
+            sample_type: event.sample_type(),
+            stolen: on_grid.then(|| Stolen::new(event.period())),
+            interpreters: Interpreters::default(),
+            heaps: Heaps::default(),
+            weight: (period::period_ns(event.frequency), event.period()),
+            limits: None,
+            throttle: Throttle::default(),
+            told_lost: 0,
             frames: Vec::new(),
             locations: Vec::new(),
             stats,
         }
     }
 
-    /// Reads the processes that already run.
-    pub(crate) fn scan(&mut self, scope: Scope, now: u64) {
+    /// Reads the processes that already run, for about so much CPU time: the rest by [`Self::scan_more`].
+    pub(crate) fn scan(&mut self, scope: Scope, now: u64, allowed: Option<Duration>) {
         match scope {
-            Scope::Host => self.processes.scan_all(now),
+            Scope::Host => self.processes.scan_all(now, allowed.unwrap_or(Duration::MAX)),
             Scope::Process(pid) => self.processes.scan(pid, now),
             // It has not called execve yet: what it maps now is still this program.
             Scope::Starting(_) => {}
         }
+        self.interpreters.look_at_all(&mut self.processes, &mut self.unwinder);
+        self.look_at_heaps(scope);
         self.stats.processes.set(self.processes.len() as u64);
+    }
+
+    /// Reads more of the processes that ran at the start.
+    pub(crate) fn scan_more(&mut self, now: u64, allowed: Duration) {
+        self.processes.scan_more(now, allowed);
+    }
+
+    /// Takes the bounds that hold from now on.
+    pub(crate) fn obey(&mut self, orders: &Orders) {
+        self.limits = Some(orders.limits);
+        self.processes.bound(orders.limits.processes, orders.lean);
+        self.unwinder.pool().bound(orders.limits.sections);
+    }
+
+    /// Says what the samples from now on are worth, in nanoseconds of CPU time.
+    pub(crate) fn weigh(&mut self, period_ns: u64) {
+        if self.weight.0 != period_ns {
+            self.weight = (period_ns, self.event.units(period_ns));
+        }
+    }
+
+    /// Whether the window holds as much as it may, and is to be closed before its edge.
+    pub(crate) fn is_window_full(&self) -> bool {
+        self.limits.is_some_and(|limits| self.window_bytes() > limits.window)
+    }
+
+    /// Bytes that all of this takes, roughly.
+    pub(crate) fn bytes(&mut self) -> usize {
+        let caches = self.unwinder.pool().bytes() + self.processes.bytes();
+        self.stats.cache_bytes.set(caches as u64);
+        caches + self.heaps.bytes() + self.window_bytes()
+    }
+
+    fn window_bytes(&self) -> usize {
+        self.fold.bytes() + self.generated.bytes()
     }
 
     /// Applies a record.
     pub(crate) fn apply(&mut self, bytes: &[u8]) {
+        self.processes.at(time_of(bytes));
+        let evicted = self.processes.keep_within(self.fold.serial()) + self.unwinder.pool().keep_within();
+        if evicted > 0 {
+            self.stats.evicted.add(evicted as u64);
+        }
         match parse(bytes) {
             Ok(Record::Sample(sample)) => self.sample(&sample),
+            Ok(Record::Interpreter { task, cpu, bytes }) => self.interpreters.record(cpu, task, bytes),
             Ok(Record::Mmap(mmap)) => {
+                self.interpreters.mapped(mmap.task.pid, mmap.path);
+                self.heaps.mapped(mmap.task.pid, mmap.path, time_of(bytes));
                 if let Some(process) = self.processes.mmap(&mmap)
                     && process.source.is_some()
                 {
                     // It was sampled between its execve and this: now there is a name for it.
-                    label(process, &mut self.unwinder, &self.identity, &mut self.fold);
+                    label_samples(process, &mut self.unwinder, &self.identity, &mut self.observer, &mut self.fold);
                 }
+                self.meet_machine(&mmap, time_of(bytes));
             }
-            Ok(Record::Comm { task, exec, name }) => {
+            Ok(Record::Comm { task, exec, name }) => self.comm(task, (exec, time_of(bytes)), name),
+            Ok(Record::Fork { child, parent }) => {
+                self.fork(child, parent);
+                if child.pid != parent.pid {
+                    self.heaps.forked(child.pid, parent.pid, time_of(bytes));
+                }
+                self.interpreters.forked(child, parent, &mut self.processes);
+            }
+            Ok(Record::Exit { task }) => {
+                self.processes.exit(task.pid, task.tid);
+                if let Some(process) = self.processes.get_mut(task.pid) {
+                    if self.by_thread {
+                        process.threads.exit(task.tid);
+                    }
+                    if task.pid == task.tid {
+                        process.names.ended(&mut self.jit);
+                    }
+                }
+                self.interpreters.exited(task);
                 if task.pid == task.tid {
-                    self.processes.comm(task.pid, name, exec);
+                    self.heaps.exited(task.pid);
                 }
             }
-            Ok(Record::Fork { child, parent }) => self.processes.fork(child.pid, parent.pid),
-            Ok(Record::Exit { task }) => self.processes.exit(task.pid, task.tid),
-            Ok(Record::Lost { records }) => self.lose(LossReason::RingFull, records),
-            Ok(Record::Throttle(true)) => self.stats.throttled.add(1),
-            Ok(Record::Throttle(false) | Record::Other(_)) => {}
+            Ok(Record::Cgroup { id, path }) => self.observer.cgroup_made(id, path),
+            Ok(Record::Lost { records }) => {
+                self.told_lost = self.told_lost.saturating_add(records);
+                self.lose(LossReason::RingFull, records);
+            }
+            Ok(Record::Throttle { stopped, cpu, time }) => {
+                self.stats.throttled.add(u64::from(stopped));
+                let missed = self.throttle.record(stopped, cpu, (time, self.weight.0));
+                self.lose(LossReason::Throttled, missed);
+            }
+            Ok(Record::Other(_)) => {}
             Err(_) => self.malformed(),
         }
     }
@@ -96,37 +220,98 @@ impl Sampler {
         self.lose(LossReason::MalformedRecord, 1);
     }
 
-    fn lose(&mut self, reason: LossReason, samples: u64) {
+    /// Counts what the events themselves say was lost in all, and no record has told.
+    pub(crate) fn lost_in_all(&mut self, records: u64) {
+        let untold = records.saturating_sub(self.told_lost);
+        self.told_lost = self.told_lost.max(records);
+        self.lose(LossReason::RingFull, untold);
+    }
+
+    /// Counts samples that were lost before there was a record of them.
+    pub(crate) fn lose(&mut self, reason: LossReason, samples: u64) {
         self.fold.lose(reason, samples);
         self.stats.samples.add(samples);
         self.stats.lost.add(samples);
+        self.stats.lost_by_reason[reason as usize].add(samples);
     }
 
     fn sample(&mut self, sample: &Sample<'_>) {
-        if sample.task.pid == 0 {
-            // The idle task: cycles of a CPU that polls for work are no work.
+        if sample.task.pid == 0 && !self.kernel.in_soft_interrupt(sample.kernel_frames()) {
+            // The idle task: a CPU that waits for work does none.
+            return;
+        }
+        if self.stolen.as_mut().is_some_and(|stolen| stolen.takes(sample.cpu, sample.time, self.weight.1)) {
+            self.stats.stolen.add(1);
             return;
         }
         self.fold.ledger().take(1);
         self.stats.samples.add(1);
-        let slot = self.slot(sample);
+        self.fold.weigh(self.weight.1);
+        if self.weight.1 > self.sample_type.period {
+            self.fold.ledger().note(Caveat::LowerFrequency, 1);
+        }
         self.locations.clear();
         self.kernel_part(sample);
+        let begun = Instant::now();
         let end = self.user_part(sample);
+        self.stats.unwind_ns.add(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
         if end != StackEnd::Root {
             self.stats.truncated.add(1);
         }
+        if let StackEnd::Truncated(reason) = end {
+            self.stats.truncated_by_reason[reason as usize].add(1);
+        }
+        // Only now: the stack may have shown that another program runs than the one that the records told of.
+        let slot = self.slot(sample);
         self.fold.add(slot, &self.locations, end);
+    }
+
+    fn comm(&mut self, task: Task, (exec, time): (bool, u64), name: &[u8]) {
+        if task.pid == task.tid {
+            self.processes.comm(task.pid, name, exec);
+        }
+        if self.by_thread
+            && let Some(process) = self.processes.get_mut(task.pid)
+        {
+            process.threads.comm(task.tid, name);
+        }
+        if exec {
+            self.interpreters.executed(task.pid);
+            self.heaps.executed(task.pid, time);
+        }
+    }
+
+    fn fork(&mut self, child: Task, parent: Task) {
+        let Some(process) = self.processes.get_mut(parent.pid) else {
+            return self.processes.fork(child.pid, parent.pid);
+        };
+        if child.pid != parent.pid {
+            if !process.kernel_thread {
+                self.observer.settle_parent(&mut process.origin, parent.pid);
+            }
+            self.processes.fork(child.pid, parent.pid);
+        } else {
+            process.threaded = true;
+            if self.by_thread {
+                process.threads.fork(child.tid, parent.tid);
+            }
+        }
     }
 
     fn slot(&mut self, sample: &Sample<'_>) -> SourceSlot {
         let process = self.processes.of_sample(sample.task.pid, sample.time);
-        let known = process.source;
+        if !process.kernel_thread {
+            self.observer.sample(&mut process.origin, sample);
+        }
+        let own = if self.by_thread && !process.kernel_thread { process.threads.source(sample.task) } else { None };
+        let held = own.unwrap_or(&mut process.source);
+        let known = *held;
         let slot = self.fold.slot(known, process.pid, process.generation);
-        process.source = Some(slot);
+        *held = Some(slot);
         // A process that has just called execve has no executable yet; its labels can wait for the record that tells it.
         if known != Some(slot) && (process.kernel_thread || !process.exe.is_empty()) {
-            label(process, &mut self.unwinder, &self.identity, &mut self.fold);
+            let named = named(process, &mut self.unwinder, &self.identity, &mut self.observer);
+            self.fold.label(slot, &named);
         }
         slot
     }
@@ -151,51 +336,125 @@ impl Sampler {
         }
         let process = self.processes.of_sample(sample.task.pid, sample.time);
         if self.frames.iter().any(|frame| frame.code == FrameCode::Generated) {
-            process.perf_map.refresh(process.pid, sample.time);
+            process.names.refresh(&mut self.jit, process.pid, process.born, &process.maps, sample.time);
         }
-        for frame in &self.frames {
-            let location = frames::location(frame, process, self.unwinder.pool(), &mut self.fold, &mut self.generated);
-            self.locations.push(location);
+        let native = Unwound { frames: &self.frames, end };
+        let python = self.interpreters.merge(process, sample, native, &mut self.unwinder, &mut self.fold);
+        if let Outcome::Missing(_) = python {
+            self.fold.ledger().note(Caveat::InterpreterFrames, 1);
         }
-        end
+        for (index, frame) in self.frames.iter().enumerate() {
+            if let Some(locations) = self.interpreters.at(index) {
+                self.locations.extend_from_slice(locations);
+            } else if !python.covers(frame, process, sample.time) {
+                let location = frames::location(frame, (process, sample.time), self.unwinder.pool(), &mut self.fold, &mut self.generated);
+                self.locations.push(location);
+            }
+            if python == (Outcome::Merged { last: Some(index) }) {
+                break;
+            }
+        }
+        python.end(end)
+    }
+
+    /// The interpreters of Python processes.
+    pub(crate) const fn interpreters(&mut self) -> &mut Interpreters {
+        &mut self.interpreters
+    }
+
+    /// Does what is due between the records.
+    pub(crate) fn tick(&mut self, now: u64) {
+        self.interpreters.tick(now, &mut self.processes, &mut self.unwinder);
+    }
+
+    /// Labels what has none yet, and anew what has changed since: a window has its processes' labels as they are at its end.
+    fn label_late(&mut self) {
+        // A process has as many slots as threads, where those are told apart: each process once.
+        let mut done = HashSet::new();
+        for owner in self.fold.owners() {
+            let process = self.processes.get_mut(owner.pid).filter(|process| process.generation == owner.generation);
+            match process {
+                Some(process) if !owner.labelled || self.by_thread || process.origin.is_unsettled() => {
+                    if done.insert(owner.pid) {
+                        label_samples(process, &mut self.unwinder, &self.identity, &mut self.observer, &mut self.fold);
+                    }
+                }
+                None if !owner.labelled => {
+                    let facts = ProcessFacts { pid: owner.pid, comm: "", exe: UNKNOWN, build_id: None };
+                    self.fold.label(owner.slot, &Arc::new(self.identity.process(&facts, &Origin::default())));
+                }
+                Some(_) | None => {}
+            }
+        }
+    }
+
+    /// Has the records of a Java virtual machine looked for as soon as it is mapped: its first frames are to be whole too.
+    fn meet_machine(&mut self, mmap: &Mmap<'_>, now: u64) {
+        if mmap.executable
+            && mmap.path.ends_with(b"/libjvm.so")
+            && let Some(process) = self.processes.get_mut(mmap.task.pid)
+        {
+            process.names.refresh(&mut self.jit, process.pid, process.born, &process.maps, now);
+        }
+    }
+
+    /// Ends the last window.
+    pub(crate) fn close_last(&mut self, window: Window) -> Batch {
+        self.generated.await_last_names(&mut self.processes);
+        self.close(window)
     }
 
     /// Ends the window.
     pub(crate) fn close(&mut self, window: Window) -> Batch {
-        for source in self.fold.unlabelled() {
-            let process = self.processes.get_mut(source.pid).filter(|process| process.generation == source.generation);
-            let labels = match process {
-                Some(process) => labels_of(process, &mut self.unwinder, &self.identity),
-                None => Arc::new(self.identity.process(&ProcessFacts { pid: source.pid, comm: "", exe: UNKNOWN, build_id: None })),
-            };
-            self.fold.label_late(source, &labels);
+        self.label_late();
+        self.generated.settle(&mut self.processes, &mut self.jit, &mut self.fold, self.unwinder.java());
+        let heaps = self.close_heaps();
+        let mut batch = self.fold.close(window, &self.host_labels, &self.sample_type);
+        batch.series.extend(heaps);
+        let excluded = batch.ledger.lost(LossReason::Excluded);
+        self.stats.lost.add(excluded);
+        self.stats.lost_by_reason[LossReason::Excluded as usize].add(excluded);
+        if let Some(stolen) = &mut self.stolen {
+            stolen.count(&cpu_times::read());
         }
-        let identity = &self.identity;
-        let batch = self.fold.close(window, &self.host_labels, self.period_ns, |labels| identity.excludes(labels));
-        self.stats.lost.add(batch.ledger.lost(LossReason::Excluded));
         self.kernel.begin_window();
         self.generated.begin_window();
         self.processes.sweep();
+        self.observer.sweep();
+        self.interpreters.close(&mut self.processes);
         self.unwinder.pool().sweep();
         self.stats.processes.set(self.processes.len() as u64);
         self.stats.mappings_refused.set(self.processes.mappings_refused());
+        self.stats.cgroups.set(self.observer.cgroups() as u64);
         self.stats.windows.add(1);
+        batch.figures = self.stats.figures();
         batch
     }
 }
 
-/// Labels a process's samples.
-fn label(process: &mut Process, unwinder: &mut Unwinder, identity: &Identity, fold: &mut Fold) {
-    let labels = labels_of(process, unwinder, identity);
+/// Labels a process's samples of this window.
+fn label_samples(process: &mut Process, unwinder: &mut Unwinder, identity: &Identity, observer: &mut Observer, fold: &mut Fold) {
+    let named = named(process, unwinder, identity, observer);
     if let Some(slot) = process.source {
-        fold.label(slot, &labels);
+        fold.label(slot, &named);
+    }
+    for (slot, thread) in process.threads.named() {
+        let labels = named.labels.clone().with(label::THREAD, &crate::identity::thread_name(thread));
+        fold.label(slot, &Arc::new(Named { labels, ..*named }));
     }
 }
 
-/// The labels of a process, asked for once in a generation.
-fn labels_of(process: &mut Process, unwinder: &mut Unwinder, identity: &Identity) -> Arc<Labels> {
-    if let Some(labels) = &process.labels {
-        return Arc::clone(labels);
+/// What the samples of a process are labelled with: asked for once in a generation, and again after a change.
+fn named(process: &mut Process, unwinder: &mut Unwinder, identity: &Identity, observer: &mut Observer) -> Arc<Named> {
+    if !process.kernel_thread {
+        observer.settle(&mut process.origin, process.pid);
+        if process.parent_generation != 0 && !process.exe.is_empty() {
+            observer.compare(&mut process.origin, process.parent_generation, &process.exe);
+        }
+    }
+    let changed = process.origin.take_changed();
+    if let Some(named) = process.named.as_ref().filter(|_| !changed) {
+        return Arc::clone(named);
     }
     let build_id = exe_build_id(process, unwinder);
     // An empty executable is how identity knows a kernel thread.
@@ -206,9 +465,9 @@ fn labels_of(process: &mut Process, unwinder: &mut Unwinder, identity: &Identity
         (false, exe, _) => exe,
     };
     let facts = ProcessFacts { pid: process.pid, comm: &process.comm, exe, build_id: build_id.as_ref() };
-    let labels = Arc::new(identity.process(&facts));
-    process.labels = Some(Arc::clone(&labels));
-    labels
+    let named = Arc::new(identity.process(&facts, &process.origin));
+    process.named = Some(Arc::clone(&named));
+    named
 }
 
 fn exe_build_id(process: &mut Process, unwinder: &mut Unwinder) -> Option<BuildId> {
@@ -226,5 +485,6 @@ fn exe_build_id(process: &mut Process, unwinder: &mut Unwinder) -> Option<BuildI
     }
 }
 
+mod heaps;
 #[cfg(test)]
 mod tests;

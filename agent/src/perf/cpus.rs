@@ -3,18 +3,21 @@
 use std::fs;
 use std::path::Path;
 
-const ONLINE: &str = "/sys/devices/system/cpu/online";
-/// More CPUs than any kernel is built for (`CONFIG_NR_CPUS` is at most 8192).
-const MAX_CPUS: usize = 8192;
+use crate::perf::cpu_times;
 
-/// The CPUs that are online; where sysfs does not tell, those that the standard library counts.
+pub(super) const ONLINE: &str = "/sys/devices/system/cpu/online";
+/// More CPUs than any kernel is built for (`CONFIG_NR_CPUS` is at most 8192).
+pub(crate) const MAX_CPUS: usize = 8192;
+
+/// The CPUs that are online; where sysfs does not tell, those that `/proc/stat` lists.
 pub(crate) fn online() -> Vec<usize> {
     let listed = fs::read_to_string(ONLINE).ok().and_then(|text| parse_list(text.trim()));
-    listed.unwrap_or_else(|| (0..std::thread::available_parallelism().map_or(1, usize::from)).collect())
+    // Not as many as this process may run on: a container's share says nothing of the host's CPUs.
+    listed.unwrap_or_else(|| cpu_times::read().iter().map(|times| times.cpu).collect())
 }
 
 /// Reads a list such as `0-3,8,10-11`.
-fn parse_list(text: &str) -> Option<Vec<usize>> {
+pub(super) fn parse_list(text: &str) -> Option<Vec<usize>> {
     let mut cpus = Vec::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

@@ -95,12 +95,12 @@ pub enum OpenError {
     },
 }
 
-fn permission_text(system_wide: bool, paranoid: Option<i32>) -> String {
+pub(crate) fn permission_text(system_wide: bool, paranoid: Option<i32>) -> String {
     let now = paranoid.map_or_else(|| "unreadable".to_owned(), |level| level.to_string());
     let what = if system_wide { "sample the whole host" } else { "sample this process" };
     let mut text = format!("the kernel does not allow to {what}: kernel.perf_event_paranoid is {now}");
     if system_wide {
-        text.push_str(" and the program lacks CAP_PERFMON. Run it as root or with its systemd unit, or grant the capability (`setcap cap_perfmon,cap_sys_ptrace,cap_dac_read_search,cap_syslog,cap_checkpoint_restore+ep PROGRAM`)");
+        text.push_str(" and the program lacks CAP_PERFMON. Run it as root or with its systemd unit, or grant the capability (`setcap cap_perfmon,cap_sys_ptrace,cap_dac_read_search,cap_syslog,cap_checkpoint_restore,cap_bpf+ep PROGRAM`; cap_bpf may be left out: without it Python functions are not named)");
         if paranoid.is_some_and(|level| level > 2) {
             text.push_str("; a level above 2 refuses even CAP_PERFMON on this distribution, so also run `sysctl kernel.perf_event_paranoid=2` as root");
         }

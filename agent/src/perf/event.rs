@@ -2,33 +2,51 @@
 
 use std::io;
 
+use flamekeeper_profile::SampleType;
 use perf_event::events::{Event, Hardware, Software};
 use perf_event::{Builder, Clock, Counter, ReadFormat};
 
 use crate::engine::EventChoice;
-use crate::perf::cpus;
-use crate::record::{REGS_USER, SAMPLE_TYPE};
+use crate::perf::{cpus, period, reading};
+use crate::record::{REGS_USER, SAMPLE_CGROUP, SAMPLE_TYPE};
 
 /// Clock speed to assume where the kernel does not tell one.
 const ASSUMED_HZ: u64 = 2_000_000_000;
 
-/// Optional attributes, newest first: an older kernel refuses what it does not know (EINVAL or E2BIG), and then the events
-/// are opened without.
+/// Optional attributes that events are opened with. A kernel refuses what it does not know (EINVAL or E2BIG), and then the
+/// events are opened with less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Features {
-    /// All that this agent can use.
-    All,
-    /// Without build ids in mappings (kernels before 5.12).
-    NoBuildId,
+pub(crate) struct Features {
+    /// Mappings carry the build id of their file (kernel 5.12).
+    pub(crate) build_id: bool,
+    /// Samples carry their cgroup, and new cgroups are told (5.7, and only with `CONFIG_CGROUP_PERF`).
+    pub(crate) cgroup: bool,
+    /// Events count the records that found no room (6.0).
+    pub(crate) lost: bool,
 }
 
 impl Features {
-    /// The next smaller set.
-    pub(crate) const fn less(self) -> Option<Self> {
-        match self {
-            Self::All => Some(Self::NoBuildId),
-            Self::NoBuildId => None,
-        }
+    /// All that this agent can use.
+    pub(crate) const ALL: Self = Self { build_id: true, cgroup: true, lost: true };
+
+    /// Whether these are a part of others.
+    #[cfg(test)]
+    pub(crate) const fn less_or_equal(self, other: Self) -> bool {
+        (other.build_id || !self.build_id) && (other.cgroup || !self.cgroup) && (other.lost || !self.lost)
+    }
+
+    /// All subsets of these, those with the most and the newest that is missing first.
+    pub(crate) fn subsets(self) -> impl Iterator<Item = Self> {
+        let with = |lost: bool| {
+            [(true, true), (true, false), (false, true), (false, false)].map(|(build_id, cgroup)| Self { build_id, cgroup, lost })
+        };
+        let all = with(true).into_iter().chain(with(false));
+        all.filter(move |set| (self.build_id || !set.build_id) && (self.cgroup || !set.cgroup) && (self.lost || !set.lost))
+    }
+
+    /// The set to try after this one.
+    pub(crate) fn less(self, of: Self) -> Option<Self> {
+        of.subsets().skip_while(|set| *set != self).nth(1)
     }
 }
 
@@ -46,12 +64,14 @@ pub(crate) enum Who {
 /// What to open on each CPU.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EventSpec {
-    /// The hardware's cycles, else the software clock.
+    /// The hardware's cycles instead of the software clock.
     pub(crate) cycles: bool,
     /// Samples a second of CPU time.
     pub(crate) frequency: u32,
     /// Bytes of user stack to copy.
     pub(crate) stack_bytes: u32,
+    /// Whether samples of idle CPUs are left out already in the kernel.
+    pub(crate) exclude_idle: bool,
     /// Whether samples in the kernel are left out (all that an unprivileged user may have).
     pub(crate) exclude_kernel: bool,
     /// Optional attributes.
@@ -61,21 +81,51 @@ pub(crate) struct EventSpec {
 }
 
 impl EventSpec {
+    /// Whole stacks of everybody, in the kernel as well, with all that a kernel may have to offer.
+    pub(crate) const fn new(choice: EventChoice, frequency: u32, stack_bytes: u32) -> Self {
+        Self {
+            cycles: wants_cycles(choice),
+            frequency,
+            stack_bytes,
+            exclude_idle: false,
+            exclude_kernel: false,
+            features: Features::ALL,
+            wakeup_bytes: 1,
+        }
+    }
+
     /// The event's name, as `perf list` has it.
     pub(crate) const fn name(&self) -> &'static str {
         if self.cycles { "cycles" } else { "cpu-clock" }
     }
 
-    /// What one sample is worth, in nanoseconds of CPU time.
-    ///
-    /// The period of the software clock is nanoseconds. That of cycles is cycles at the nominal frequency: a CPU that runs
-    /// faster than it is sold as yields more samples a second, so that a sample stands for an amount of work.
-    pub(crate) fn period_ns(&self) -> u64 {
-        1_000_000_000 / u64::from(self.frequency.max(1))
+    /// From sample to sample at the nominal speed, in nanoseconds.
+    pub(crate) fn interval_ns(&self) -> u64 {
+        period::period_ns(self.frequency)
     }
 
-    fn period(&self) -> u64 {
-        if self.cycles { cpus::nominal_hz().unwrap_or(ASSUMED_HZ) / u64::from(self.frequency.max(1)) } else { self.period_ns() }
+    /// From sample to sample, in the event's own unit: nanoseconds, or cycles. As many cycles as the CPU makes at its nominal
+    /// frequency in a period.
+    pub(crate) fn period(&self) -> u64 {
+        self.units(self.interval_ns())
+    }
+
+    /// So many nanoseconds in the event's own unit.
+    pub(crate) fn units(&self, nanoseconds: u64) -> u64 {
+        if !self.cycles {
+            return nanoseconds;
+        }
+        let cycles = u128::from(cpus::nominal_hz().unwrap_or(ASSUMED_HZ)) * u128::from(nanoseconds) / 1_000_000_000;
+        u64::try_from(cycles).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// What a sample counts and is worth.
+    ///
+    /// Only the software clock's period is time. A cycle is none: the same second has more of them on a CPU that boosts and
+    /// fewer on one that saves power, so cycles stay cycles and are a type of their own.
+    pub(crate) fn sample_type(&self) -> SampleType {
+        let time = SampleType::cpu(self.period());
+        if self.cycles { SampleType { period_name: "cycles".into(), period_unit: "count".into(), ..time } } else { time }
     }
 
     /// Opens the event, disabled, on one CPU.
@@ -92,7 +142,7 @@ impl EventSpec {
             .sample_period(self.period())
             .sample_id_all(true)
             .clockid(Clock::MONOTONIC)
-            .exclude_idle(true)
+            .exclude_idle(self.exclude_idle)
             .exclude_kernel(self.exclude_kernel)
             .exclude_hv(true)
             .exclude_callchain_user(true)
@@ -104,16 +154,34 @@ impl EventSpec {
             .comm(true)
             .comm_exec(true)
             .task(true)
-            .build_id(self.features == Features::All)
+            .build_id(self.features.build_id)
+            .cgroup(self.features.cgroup)
             .inherit(!matches!(who, Who::Everyone))
             .enable_on_exec(matches!(who, Who::AfterExec(_)))
             .wakeup_watermark(self.wakeup_bytes);
-        builder.attrs_mut().sample_type = SAMPLE_TYPE;
+        builder.attrs_mut().read_format = reading::format(self.features.lost);
+        builder.attrs_mut().sample_type = SAMPLE_TYPE | if self.features.cgroup { SAMPLE_CGROUP } else { 0 };
         builder.build()
     }
 }
 
-/// Whether `auto` may try the hardware's cycles first.
-pub(crate) const fn tries_cycles(choice: EventChoice) -> bool {
-    matches!(choice, EventChoice::Auto | EventChoice::Cycles)
+/// Whether a choice means the hardware's cycles.
+const fn wants_cycles(choice: EventChoice) -> bool {
+    matches!(choice, EventChoice::Cycles)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A sample of the clock is worth its period of CPU time; one of cycles says cycles, as many as its period has.
+    #[test]
+    fn samples_are_worth_their_period() {
+        let clock = EventSpec::new(EventChoice::Auto, 99, 8);
+        assert_eq!((clock.sample_type().query_name(), clock.sample_type().weigh(2)), ("cpu", 2 * clock.period()));
+        assert!((10_101_010..10_700_000).contains(&clock.period()), "{}", clock.period());
+        let cycles = EventSpec::new(EventChoice::Cycles, 99, 8);
+        assert_eq!((cycles.sample_type().query_name(), cycles.sample_type().query_unit()), ("cycles", "count"));
+        assert_eq!(cycles.sample_type().weigh(1), cycles.period());
+    }
 }

@@ -5,8 +5,12 @@
 //! allocates for each record; so the ring is read here ([`ring`]), and its records by [`crate::record`].
 
 pub(crate) mod clock;
+pub(crate) mod cpu_times;
 pub(crate) mod cpus;
 pub(crate) mod error;
 pub(crate) mod event;
+pub(crate) mod online;
+pub(crate) mod period;
+pub(crate) mod reading;
 pub(crate) mod ring;
 pub(crate) mod session;

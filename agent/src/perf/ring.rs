@@ -10,9 +10,9 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
-use perf_event_open_sys::bindings::perf_event_mmap_page;
+use perf_event_open_sys::bindings::{PERF_RECORD_SAMPLE, perf_event_mmap_page};
 
-use crate::record::{HEADER_SIZE, Header};
+use crate::record::{HEADER_SIZE, Header, is_interpreter_mark};
 
 const PAGE: usize = 4096;
 
@@ -37,6 +37,8 @@ pub(crate) struct Peeked {
     pub(crate) header: Header,
     /// Its time; none for a record without.
     pub(crate) time: Option<u64>,
+    /// Whether it only accompanies the sample that follows it.
+    pub(crate) accompanies: bool,
 }
 
 /// A ring whose content cannot be records; what was in it has been skipped.
@@ -50,6 +52,23 @@ impl Ring {
         let size = bytes.max(page).next_power_of_two();
         let map = MmapOptions::new().len(page + size).map_raw(event.as_raw_fd())?;
         Ok(Self { map, data: page, size, head: 0, tail: 0 })
+    }
+
+    /// A ring that nobody writes to, in the place of one whose CPU is gone.
+    pub(crate) fn closed() -> io::Result<Self> {
+        let page = page_size();
+        let map = MmapOptions::new().len(2 * page).map_anon()?.into();
+        Ok(Self { map, data: page, size: page, head: 0, tail: 0 })
+    }
+
+    /// Whether all that was written, as far as [`Self::refresh`] has seen, is read.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.head == self.tail
+    }
+
+    /// How many bytes were ever written, as far as [`Self::refresh`] has seen.
+    pub(crate) const fn written(&self) -> u64 {
+        self.head
     }
 
     /// Size of the records' part in bytes.
@@ -77,7 +96,8 @@ impl Ring {
             return Err(CorruptRing);
         }
         let time = header.time_offset().map(|offset| u64::from_ne_bytes(self.word(offset)));
-        Ok(Some(Peeked { header, time }))
+        let accompanies = header.kind == PERF_RECORD_SAMPLE && size > 40 && is_interpreter_mark(self.word(HEADER_SIZE + 24));
+        Ok(Some(Peeked { header, time, accompanies }))
     }
 
     /// The bytes of the oldest record: in place, or copied into `scratch` where it wraps around the ring's end.

@@ -3,12 +3,15 @@
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::record::MappedFile;
 
 /// Files to remember before those that no process maps any more are forgotten.
 const SWEEP_AT: usize = 4096;
+
+/// What a file takes beside its path, in bytes.
+const FILE_BYTES: usize = 160;
 
 /// What tells one file from another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,9 +46,22 @@ pub(crate) struct File {
     pub(crate) key: FileKey,
     /// Its path in the mount namespace of the process that was first seen mapping it, without `(deleted)`.
     pub(crate) path: Box<str>,
+    /// The parent of the process that was last seen mapping it: it sees the same path as a rule, and still lives when a
+    /// brief child of it is dead. 0 for none.
+    witness: AtomicU32,
 }
 
 impl File {
+    /// Another process that is likely to see the file at its path.
+    pub(crate) fn witness(&self) -> Option<u32> {
+        Some(self.witness.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
+    }
+
+    /// Notes another process that is likely to see the file at its path.
+    pub(crate) fn witnessed_by(&self, pid: u32) {
+        self.witness.store(pid, Ordering::Relaxed);
+    }
+
     /// Whether it is memory rather than a file on disk: what a runtime that maps its generated code twice (the JVM, .NET)
     /// fills. It may as well hold a program that was started from memory, so it is looked at as an object first.
     pub(crate) fn may_be_generated(&self) -> bool {
@@ -82,7 +98,12 @@ impl Files {
     /// The file of this key and path.
     pub(crate) fn intern(&mut self, key: FileKey, path: &str) -> Arc<File> {
         let path = path.strip_suffix(" (deleted)").unwrap_or(path);
-        let file = Interned(Arc::new(File { serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed), key, path: path.into() }));
+        let file = Interned(Arc::new(File {
+            serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
+            key,
+            path: path.into(),
+            witness: AtomicU32::new(0),
+        }));
         if let Some(known) = self.known.get(&file) {
             return Arc::clone(&known.0);
         }
@@ -93,8 +114,18 @@ impl Files {
     /// Forgets files that no process maps, once there are many.
     pub(crate) fn sweep(&mut self) {
         if self.known.len() > SWEEP_AT {
-            self.known.retain(|file| Arc::strong_count(&file.0) > 1);
+            self.forget_unmapped();
         }
+    }
+
+    /// Forgets files that no process maps.
+    pub(crate) fn forget_unmapped(&mut self) {
+        self.known.retain(|file| Arc::strong_count(&file.0) > 1);
+    }
+
+    /// Bytes that they take, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        self.known.iter().map(|file| FILE_BYTES + file.0.path.len()).sum()
     }
 }
 

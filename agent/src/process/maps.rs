@@ -120,6 +120,11 @@ impl Maps {
         self.sorted.iter_mut()
     }
 
+    /// How many there are.
+    pub(crate) const fn len(&self) -> usize {
+        self.sorted.len()
+    }
+
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
         self.sorted.is_empty()

@@ -18,6 +18,8 @@ pub(crate) struct Scanned {
     pub(crate) exe: String,
     /// Whether it lives in the kernel only.
     pub(crate) kernel_thread: bool,
+    /// Whether it has more than one thread.
+    pub(crate) threads: bool,
     /// Executable mappings.
     pub(crate) maps: Maps,
 }
@@ -33,7 +35,7 @@ pub(crate) fn read(pid: u32, files: &mut Files) -> Option<Scanned> {
     let entry = ProcEntry::new(i32::try_from(pid).ok()?).ok()?;
     let stat = entry.stat().ok()?;
     let kernel_thread = stat.flags & KERNEL_THREAD != 0;
-    let mut scanned = Scanned { comm: stat.comm, kernel_thread, ..Scanned::default() };
+    let mut scanned = Scanned { comm: stat.comm, kernel_thread, threads: stat.num_threads > 1, ..Scanned::default() };
     if kernel_thread {
         return Some(scanned);
     }

@@ -5,12 +5,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use flamekeeper_profile::{FileOffset, Labels};
+use flamekeeper_profile::FileOffset;
 
-use crate::process::file::{File, FileKey, Files};
+use crate::budget::measure;
+use crate::process::bound::{Bound, MAPPING_BYTES, PROCESS_BYTES};
+use crate::process::file::{FileKey, Files};
 use crate::process::maps::{Backing, Mapping, Maps};
-use crate::process::perf_map::PerfMap;
+pub(crate) use crate::process::program::Process;
 use crate::process::scan;
 use crate::record::Mmap;
 
@@ -21,53 +24,18 @@ const MAX_PATH: usize = 4096;
 /// How long to leave a process alone after it was read from procfs, in nanoseconds.
 const RESCAN_AFTER: u64 = 5_000_000_000;
 
-/// A program in a process.
-#[derive(Debug)]
-pub(crate) struct Process {
-    /// Process id.
-    pub(crate) pid: u32,
-    /// The generation: a number of its own, never used again.
-    pub(crate) generation: u64,
-    /// The main thread's name.
-    pub(crate) comm: Box<str>,
-    /// The executable's path; empty where it is not known (yet), and for kernel threads.
-    pub(crate) exe: Box<str>,
-    /// Whether it lives in the kernel only.
-    pub(crate) kernel_thread: bool,
-    /// Executable mappings.
-    pub(crate) maps: Maps,
-    /// Names of the code that it generated.
-    pub(crate) perf_map: PerfMap,
-    /// What its samples are labelled with, once asked for.
-    pub(crate) labels: Option<Arc<Labels>>,
-    /// Where its samples go in the current window.
-    pub(crate) source: Option<crate::fold::SourceSlot>,
-    /// Whether its main thread has ended.
-    exited: bool,
-    /// When procfs was last asked, in the records' time; none if never.
-    scanned: Option<u64>,
-}
-
-impl Process {
-    /// The mapping of its executable's code.
-    pub(crate) fn exe_mapping(&mut self) -> Option<&mut Mapping> {
-        let exe = &self.exe;
-        self.maps.iter_mut().find(|mapping| matches!(&mapping.backing, Backing::File(file) if file.path == *exe))
-    }
-
-    /// Whether code of a file with this in its name is mapped.
-    pub(crate) fn maps_file(&self, matches: impl Fn(&File) -> bool) -> bool {
-        self.maps.iter().any(|mapping| matches!(&mapping.backing, Backing::File(file) if matches(file)))
-    }
-}
-
 /// All processes.
 #[derive(Debug, Default)]
 pub(crate) struct ProcessTable {
     processes: HashMap<u32, Process, foldhash::fast::RandomState>,
     files: Files,
     generations: u64,
+    /// The time of the record that is applied.
+    now: u64,
     mappings_refused: u64,
+    bound: Bound,
+    /// Processes that ran at the start and are yet to be read.
+    unread: Vec<u32>,
 }
 
 impl ProcessTable {
@@ -76,21 +44,47 @@ impl ProcessTable {
         Self::default()
     }
 
-    /// Reads every running process.
-    pub(crate) fn scan_all(&mut self, now: u64) {
-        for pid in scan::all() {
-            self.scan(pid, now);
+    /// A record of this time comes next; 0: of no time.
+    pub(crate) fn at(&mut self, time: u64) {
+        self.now = time;
+    }
+
+    /// Reads the running processes for as much CPU time; those that are left when it is used up are read by
+    /// [`Self::scan_more`], or when they are sampled.
+    pub(crate) fn scan_all(&mut self, now: u64, allowed: Duration) {
+        self.unread = scan::all();
+        self.scan_more(now, allowed);
+    }
+
+    /// Reads more of the processes that ran at the start.
+    pub(crate) fn scan_more(&mut self, now: u64, allowed: Duration) {
+        let begun = measure::thread_cpu();
+        while let Some(pid) = self.unread.pop() {
+            if !self.processes.contains_key(&pid) {
+                self.scan(pid, now);
+            }
+            if measure::thread_cpu().saturating_sub(begun) >= allowed {
+                return;
+            }
         }
+        self.unread = Vec::new();
     }
 
     /// Reads a process, and those of its children are not: they come by their own records or samples.
     pub(crate) fn scan(&mut self, pid: u32, now: u64) {
         let scanned = scan::read(pid, &mut self.files);
+        self.bound.grew(scanned.as_ref().map_or(0, |scanned| scanned.maps.len() * MAPPING_BYTES) + PROCESS_BYTES);
+        let missed_exec =
+            scanned.as_ref().is_some_and(|scanned| self.processes.get_mut(&pid).is_some_and(|process| process.is_succeeded_by(scanned)));
+        if missed_exec {
+            self.succeed(pid, "".into());
+        }
         let process = self.entry(pid);
         process.scanned = Some(now);
         if let Some(scanned) = scanned {
             process.comm = clip(&scanned.comm, MAX_COMM);
             process.kernel_thread = scanned.kernel_thread;
+            process.threaded |= scanned.threads;
             if !scanned.exe.is_empty() {
                 process.exe = clip(&scanned.exe, MAX_PATH);
             }
@@ -126,7 +120,7 @@ impl ProcessTable {
             return;
         }
         let generation = self.next_generation();
-        let Some(parent) = self.processes.get(&parent) else {
+        let Some(parent) = self.processes.get_mut(&parent) else {
             // Nothing is known of the parent: the child is read from procfs when it is sampled.
             self.processes.remove(&child);
             return;
@@ -135,9 +129,16 @@ impl ProcessTable {
             comm: parent.comm.clone(),
             exe: parent.exe.clone(),
             kernel_thread: parent.kernel_thread,
-            maps: parent.maps.clone(),
+            // A child that gets none is read from procfs when it is sampled.
+            maps: if self.bound.copies(parent.maps.len()) { parent.maps.clone() } else { Maps::default() },
+            parent: parent.pid,
+            parent_generation: parent.generation,
+            origin: parent.origin.fork(),
+            names: parent.names.forked(parent.pid, parent.born, &parent.maps),
+            born: self.now,
             ..Process::empty(child, generation)
         };
+        self.bound.grew(process.bytes());
         self.processes.insert(child, process);
     }
 
@@ -145,11 +146,23 @@ impl ProcessTable {
     pub(crate) fn comm(&mut self, pid: u32, name: &[u8], exec: bool) {
         let name = clip(&String::from_utf8_lossy(name), MAX_COMM);
         if exec {
-            let generation = self.next_generation();
-            self.processes.insert(pid, Process { comm: name, ..Process::empty(pid, generation) });
+            self.succeed(pid, name);
         } else if let Some(process) = self.processes.get_mut(&pid) {
             process.comm = name;
         }
+    }
+
+    /// The next program in a process begins.
+    fn succeed(&mut self, pid: u32, comm: Box<str>) {
+        let generation = self.next_generation();
+        self.bound.grew(PROCESS_BYTES);
+        let mut process = Process { comm, born: self.now, ..Process::empty(pid, generation) };
+        if let Some(before) = self.processes.get(&pid) {
+            (process.parent, process.parent_generation) = (before.parent, before.parent_generation);
+            process.origin = before.origin.exec();
+            process.names = before.names.succeeded();
+        }
+        self.processes.insert(pid, process);
     }
 
     /// Code is mapped. Returns the process when this was the executable of its new program.
@@ -164,8 +177,12 @@ impl ProcessTable {
             Backing::Vdso | Backing::Anonymous => None,
         };
         let offset = if exe.is_some() { record.offset } else { FileOffset(0) };
+        self.bound.grew(MAPPING_BYTES + record.path.len());
         let mapping = Mapping::new(record.start, record.length, offset, backing)?;
         let process = self.processes.get_mut(&record.task.pid)?;
+        if let Some(file) = &exe {
+            file.witnessed_by(process.parent);
+        }
         if !process.maps.insert(mapping) {
             self.mappings_refused = self.mappings_refused.saturating_add(1);
         }
@@ -177,20 +194,50 @@ impl ProcessTable {
 
     /// A thread ends, and with its main thread the process as a rule.
     pub(crate) fn exit(&mut self, pid: u32, tid: u32) {
-        if let Some(process) = self.processes.get_mut(&pid).filter(|_| pid == tid) {
-            process.exited = true;
+        let Some(process) = self.processes.get_mut(&pid).filter(|_| pid == tid) else { return };
+        process.exited = true;
+        // In a storm of forks the window's edge is far away.
+        if !process.threaded
+            && process.source.is_none()
+            && let Some((pid, generation)) = self.bound.ended(pid, process.generation)
+            && self.processes.get(&pid).is_some_and(|old| old.generation == generation && old.exited && old.source.is_none())
+        {
+            self.processes.remove(&pid);
         }
     }
 
     /// Forgets what has ended, at a window's edge. A process whose main thread has ended before the others is still there.
     pub(crate) fn sweep(&mut self) {
-        self.processes.retain(|pid, process| !process.exited || std::fs::exists(format!("/proc/{pid}")).unwrap_or(false));
+        let lives = |pid: u32| std::fs::exists(format!("/proc/{pid}")).unwrap_or(false);
+        self.processes.values_mut().for_each(|process| process.threads.sweep());
+        self.processes.retain(|pid, process| !process.exited || process.threaded && lives(*pid));
         self.files.sweep();
     }
 
     /// The process of an id.
     pub(crate) fn get_mut(&mut self, pid: u32) -> Option<&mut Process> {
         self.processes.get_mut(&pid)
+    }
+
+    /// All of them.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Process> {
+        self.processes.values_mut()
+    }
+
+    /// Says how many bytes processes may take, and whether to learn of new ones only when they are sampled.
+    pub(crate) const fn bound(&mut self, bytes: usize, lean: bool) {
+        self.bound.set(bytes, lean);
+    }
+
+    /// Between two records: forgets what was not sampled in the window of this number, and if need be all mappings, when
+    /// there is more than is allowed. Returns how many were forgotten.
+    pub(crate) fn keep_within(&mut self, window: u64) -> usize {
+        if self.bound.is_due() { self.bound.enforce(&mut self.processes, &mut self.files, window) } else { 0 }
+    }
+
+    /// Bytes that all this takes, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        self.processes.values().map(Process::bytes).sum::<usize>() + self.files.bytes()
     }
 
     /// How many there are.
@@ -214,24 +261,6 @@ impl ProcessTable {
     fn next_generation(&mut self) -> u64 {
         self.generations += 1;
         self.generations
-    }
-}
-
-impl Process {
-    fn empty(pid: u32, generation: u64) -> Self {
-        Self {
-            pid,
-            generation,
-            comm: "".into(),
-            exe: "".into(),
-            kernel_thread: false,
-            maps: Maps::default(),
-            perf_map: PerfMap::default(),
-            labels: None,
-            source: None,
-            exited: false,
-            scanned: None,
-        }
     }
 }
 
@@ -284,6 +313,31 @@ mod tests {
         assert_ne!(child.generation, generation);
     }
 
+    /// The records of an `execve` were lost: what procfs shows then is another generation, and what it shows again is not.
+    #[test]
+    fn lost_exec_is_noticed() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = child.id();
+        let until = std::time::Instant::now() + Duration::from_secs(20);
+        while !std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap().starts_with("sleep") {
+            assert!(std::time::Instant::now() < until, "sleep does not begin");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let mut table = ProcessTable::new();
+        table.comm(pid, b"sh", true);
+        table.mmap(&map(pid, 0x1000, b"/bin/sh"));
+        let generation = table.get_mut(pid).unwrap().generation;
+        assert!(table.rescan(pid, 1));
+        let process = table.get_mut(pid).unwrap();
+        let after = process.generation;
+        assert!(process.exe.contains("sleep") || process.exe.contains("coreutils"), "{}", process.exe);
+        assert!(after != generation && process.named.is_none() && process.exe_mapping().is_some());
+        assert!(table.rescan(pid, 2 * RESCAN_AFTER));
+        assert_eq!(table.get_mut(pid).unwrap().generation, after);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     /// An ended process stays for the samples that are still to come, and is gone after the window.
     #[test]
     fn ended_processes_go_at_the_edge() {
@@ -294,6 +348,54 @@ mod tests {
         assert_eq!(&*table.of_sample(CHILD, 1).comm, "brief");
         table.sweep();
         assert_eq!(table.len(), 0);
+    }
+
+    /// In a storm of forks ended processes do not wait for the window's edge; one that was sampled does.
+    #[test]
+    fn storms_leave_nothing_behind() {
+        let mut table = ProcessTable::new();
+        table.comm(PARENT, b"sh", true);
+        let first = CHILD;
+        for pid in first..first + 100_000 {
+            table.fork(pid, PARENT);
+            if pid == first + 7 {
+                table.get_mut(pid).unwrap().source = Some(crate::fold::Fold::new().slot(None, pid, 1));
+            }
+            table.exit(pid, pid);
+        }
+        assert!(table.len() < 1200, "{}", table.len());
+        assert!(table.get_mut(first + 7).is_some());
+        table.sweep();
+        assert_eq!(table.len(), 1);
+    }
+
+    /// Whatever others do, the table stays within its bound: what was not sampled goes first, then mappings.
+    #[test]
+    fn stays_within_its_bound() {
+        let mut table = ProcessTable::new();
+        let limit = 1 << 20;
+        table.bound(limit, false);
+        table.comm(PARENT, b"sh", true);
+        let mut fold = crate::fold::Fold::new();
+        table.get_mut(PARENT).unwrap().source = Some(fold.slot(None, PARENT, 1));
+        let path = "x".repeat(400);
+        for pid in CHILD..CHILD + 2_000 {
+            table.keep_within(fold.serial());
+            table.fork(pid, PARENT);
+            if pid % 10 == 0
+                && let Some(process) = table.get_mut(pid)
+            {
+                process.source = Some(fold.slot(None, pid, process.generation));
+            }
+            for place in 0..20 {
+                table.keep_within(fold.serial());
+                let path = format!("/{pid}-{place}{path}");
+                table.mmap(&map(pid, 0x1000 * (place + 1), path.as_bytes()));
+            }
+            assert!(table.bytes() <= limit + limit / 4, "{} bytes of {} processes", table.bytes(), table.len());
+        }
+        let sampled = (CHILD..CHILD + 2_000).filter(|pid| pid % 10 == 0 && table.get_mut(*pid).is_some()).count();
+        assert_eq!(sampled, 200);
     }
 
     /// A sample of a process that nobody knows still gets a process.

@@ -46,6 +46,23 @@ fn sample_of_a_kernel_thread() {
     assert_eq!((sample.regs, sample.stack.len(), sample.kernel_frames().count()), (None, 0, 1));
 }
 
+/// What follows the stack is the cgroup, of user and of kernel threads; without it there is none.
+#[test]
+fn sample_with_a_cgroup() {
+    let kernel_thread = record(sys::PERF_RECORD_SAMPLE, 0, &words(&[task(2, 2), 99, 0, 0, 0, 0]));
+    for bytes in [user_sample(), kernel_thread] {
+        let with = record(sys::PERF_RECORD_SAMPLE, 0, &[&bytes[HEADER_SIZE..], &4711_u64.to_ne_bytes()].concat());
+        let cgroup = |bytes: &[u8]| match parse(bytes) {
+            Ok(Record::Sample(sample)) => sample.cgroup,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((cgroup(&with), cgroup(&bytes)), (Some(4711), None));
+    }
+    let body = [&words(&[4711])[..], b"/system.slice/x.service\0", &words(&sample_id(1))].concat();
+    let made = Record::Cgroup { id: 4711, path: b"/system.slice/x.service" };
+    assert_eq!(parse(&record(sys::PERF_RECORD_CGROUP, 0, &body)), Ok(made));
+}
+
 /// A mapping is read with a build id or with device and inode, and its path ends at the first NUL.
 #[test]
 fn mapping_with_either_identity() {
@@ -99,6 +116,11 @@ fn side_band() {
     let fork = Record::Fork { child: Task { pid: 9, tid: 9 }, parent: Task { pid: 7, tid: 7 } };
     assert_eq!(parse(&record(sys::PERF_RECORD_FORK, 0, &body)), Ok(fork));
     assert_eq!(parse(&record(sys::PERF_RECORD_EXIT, 0, &body)), Ok(Record::Exit { task: Task { pid: 9, tid: 9 } }));
+    for (kind, stopped) in [(sys::PERF_RECORD_THROTTLE, true), (sys::PERF_RECORD_UNTHROTTLE, false)] {
+        let body = words(&[99, 1, 1, task(7, 8), 1234, 3]);
+        assert_eq!(parse(&record(kind, 0, &body)), Ok(Record::Throttle { stopped, cpu: 3, time: 1234 }));
+        assert_eq!(parse(&record(kind, 0, &body[..16])), Err(RecordError::Short { kind }));
+    }
     assert_eq!(parse(&record(sys::PERF_RECORD_LOST, 0, &words(&[1, 12]))), Ok(Record::Lost { records: 12 }));
     assert_eq!(parse(&record(sys::PERF_RECORD_LOST_SAMPLES, 0, &words(&[3]))), Ok(Record::Lost { records: 3 }));
     assert_eq!(parse(&record(77, 0, &[])), Ok(Record::Other(77)));
@@ -120,4 +142,18 @@ fn cut_and_changed_records_do_not_panic() {
             }
         }
     }
+}
+
+/// The output of BPF is told from a sample by its mark, and read within its bounds.
+#[test]
+fn output_of_bpf() {
+    let output = words(&[u64::from(crate::python::MAGIC), 5]);
+    let size = u32::try_from(output.len() + 4).unwrap();
+    let body = [&words(&[task(7, 8), 1234, 3])[..], &size.to_ne_bytes(), &output, &[0; 4]].concat();
+    let bytes = record(sys::PERF_RECORD_SAMPLE, 0, &body);
+    let Ok(Record::Interpreter { task, cpu, bytes: found }) = parse(&bytes) else { panic!("{:?}", parse(&bytes)) };
+    assert_eq!((task, cpu, &found[..16]), (Task { pid: 7, tid: 8 }, 3, &output[..]));
+    let mut wrong = bytes;
+    wrong[32..36].copy_from_slice(&u32::MAX.to_ne_bytes());
+    assert_eq!(parse(&wrong), Err(RecordError::Short { kind: sys::PERF_RECORD_SAMPLE }));
 }

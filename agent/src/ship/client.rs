@@ -1,12 +1,15 @@
 //! One request: a batch to the collector, and what its answer means.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use flamekeeper_wire::{BATCH_OUTCOME, IDEMPOTENCY_KEY, PROFILES_PATH};
+use flamekeeper_wire::{BATCH_OUTCOME, COLLECTOR_ID, IDEMPOTENCY_KEY, PROFILES_PATH};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 
 use crate::config::value::CollectorAddress;
+use crate::progress::Progress;
 use crate::spool::Stored;
 
 /// The time that one request may take, from connection to the last byte of the answer.
@@ -68,11 +71,12 @@ pub(crate) fn http_client(timeout: Duration) -> Result<reqwest::Client, ClientEr
 pub(crate) struct Client {
     http: reqwest::Client,
     collector: CollectorAddress,
+    progress: Arc<Progress>,
 }
 
 impl Client {
-    pub(crate) fn new(collector: &CollectorAddress) -> Result<Self, ClientError> {
-        Ok(Self { http: http_client(TIMEOUT)?, collector: collector.clone() })
+    pub(crate) fn new(collector: &CollectorAddress, progress: Arc<Progress>) -> Result<Self, ClientError> {
+        Ok(Self { http: http_client(TIMEOUT)?, collector: collector.clone(), progress })
     }
 
     pub(super) const fn collector(&self) -> &CollectorAddress {
@@ -88,7 +92,12 @@ impl Client {
             .header(IDEMPOTENCY_KEY, stored.id.to_string())
             .body(stored.body.clone());
         match request.send().await {
-            Ok(response) => outcome(response).await,
+            Ok(response) => {
+                if let Some(collector) = collector(&response) {
+                    self.progress.collector.store(collector, Ordering::Relaxed);
+                }
+                outcome(response).await
+            }
             Err(error) => Outcome::retry(&reason(&error)),
         }
     }
@@ -115,6 +124,12 @@ fn reason(error: &reqwest::Error) -> String {
 pub(crate) fn retry_after(response: &Response) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
+}
+
+/// The start of the collector's identity; none where the answer does not say.
+fn collector(response: &Response) -> Option<u64> {
+    let identity = response.headers().get(COLLECTOR_ID)?.to_str().ok()?;
+    u64::from_str_radix(identity.get(..16)?, 16).ok()
 }
 
 async fn outcome(response: Response) -> Outcome {

@@ -44,7 +44,7 @@ pub(crate) struct Shipper {
 
 impl Shipper {
     pub(crate) fn new(spool: Arc<Spool>, collector: &CollectorAddress, progress: Arc<Progress>) -> Result<Self, ClientError> {
-        Ok(Self { spool, client: Client::new(collector)?, progress, unreachable: None })
+        Ok(Self { spool, client: Client::new(collector, Arc::clone(&progress))?, progress, unreachable: None })
     }
 
     /// Ships until the phase is [`Phase::Draining`] and the spool is empty or the time is over.

@@ -221,9 +221,11 @@ impl Spool {
     }
 }
 
-/// A ledger whose kept samples are lost as well.
+/// A ledger whose kept samples are lost as well, and so have no caveats any more.
 fn all_lost(ledger: &Ledger, reason: LossReason) -> Ledger {
-    let mut lost = *ledger;
+    let mut lost = Ledger::new();
+    lost.take(ledger.taken);
+    ledger.losses().for_each(|(reason, count)| lost.lose(reason, count));
     lost.lose(reason, ledger.taken.saturating_sub(ledger.lost_total()));
     lost
 }

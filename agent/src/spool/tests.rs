@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::*;
-use flamekeeper_profile::{FrameKind, Labels, SampleType, Series, StackEnd, Svma, Tables, Timestamp, Window, label};
+use flamekeeper_profile::{AgentFigures, FrameKind, Labels, SampleType, Series, StackEnd, Svma, Tables, Timestamp, Window, label};
 
 /// Makes the disk fail: after this many steps, for good (a crash leaves the disk as it is then).
 #[derive(Debug)]
@@ -64,7 +64,14 @@ pub(crate) fn batch(taken: u64, lost: u64) -> Batch {
     let labels = Labels::new().with(label::HOST, "web-1");
     let series =
         Series { labels: labels.clone().with(label::SERVICE, "api"), sample_type: sample_type(), values: vec![(stack, taken - lost)] };
-    Batch { window: Window::new(Timestamp(1_000_000_000), Timestamp(2_000_000_000)), labels, tables, series: vec![series], ledger }
+    Batch {
+        window: Window::new(Timestamp(1_000_000_000), Timestamp(2_000_000_000)),
+        labels,
+        tables,
+        series: vec![series],
+        ledger,
+        figures: AgentFigures::default(),
+    }
 }
 
 fn sample_type() -> SampleType {
@@ -100,8 +107,16 @@ impl Collector {
     }
 }
 
+/// A child that another test of this process has forked and that has not called execve yet holds a copy of the lock that was
+/// just given up: wait for it.
 fn open(dir: &Path, cap: u64) -> Spool {
-    Spool::open(dir, cap, "").unwrap()
+    for _ in 0..500 {
+        match Spool::open(dir, cap, "") {
+            Err(OpenSpoolError::InUse { .. }) => std::thread::sleep(std::time::Duration::from_millis(10)),
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("the spool's lock was held for five seconds");
 }
 
 fn drain(spool: &Spool, collector: &mut Collector) {

@@ -21,16 +21,44 @@ pub(crate) struct Located {
 
 /// Opens the object of a file that a process maps. Tried in this order:
 /// 1. `/proc/PID/map_files/RANGE`: always the right file, deleted ones included; needs `CAP_CHECKPOINT_RESTORE`.
-/// 2. the path inside the process's root, for containers;
-/// 3. the path as it is, for processes that have ended.
+/// 2. `/proc/PID/exe`, which is the program itself though its file be deleted or replaced;
+/// 3. the path inside the process's root, for containers;
+/// 4. the path inside the root of the process's parent, for those in containers that have ended;
+/// 5. the path as it is, for other processes that have ended.
 ///
-/// What 2 and 3 find must have the build id, or the inode, of the mapping.
+/// What 2 to 5 find must have the build id, or the inode, of the mapping.
 pub(crate) fn open(pid: u32, mapping: &Mapping, file: &file::File) -> Option<Located> {
-    let mapped = format!("/proc/{pid}/map_files/{:x}-{:x}", mapping.start.0, mapping.end.0);
-    let located = File::open(mapped).ok().and_then(load).filter(|located| build_id_agrees(located, &file.key));
+    let located = File::open(map_file(pid, mapping)).ok().and_then(load).filter(|located| build_id_agrees(located, &file.key));
     let relative = file.path.strip_prefix('/').unwrap_or(&file.path);
-    let in_root = || open_checked(&PathBuf::from(format!("/proc/{pid}/root")).join(relative), &file.key);
-    located.or_else(in_root).or_else(|| open_checked(Path::new(&*file.path), &file.key))
+    let program = || open_checked(&PathBuf::from(format!("/proc/{pid}/exe")), &file.key);
+    let in_root = |pid: u32| open_checked(&PathBuf::from(format!("/proc/{pid}/root")).join(relative), &file.key);
+    let beside = || file.witness().filter(|witness| *witness != pid).and_then(in_root);
+    let found = located.or_else(program).or_else(|| in_root(pid)).or_else(beside);
+    found.or_else(|| open_checked(Path::new(&*file.path), &file.key))
+}
+
+fn map_file(pid: u32, mapping: &Mapping) -> String {
+    format!("/proc/{pid}/map_files/{:x}-{:x}", mapping.start.0, mapping.end.0)
+}
+
+/// What changes when a file is written anew, or its inode is given to another: its size and time of modification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp(u64, i64, i64);
+
+impl Stamp {
+    /// Of an open file.
+    pub(crate) fn of(file: &File) -> Option<Self> {
+        file.metadata().ok().map(|metadata| Self::new(&metadata))
+    }
+
+    /// Of the file that a mapping maps now; none where that may not be seen.
+    pub(crate) fn now(pid: u32, mapping: &Mapping) -> Option<Self> {
+        std::fs::metadata(map_file(pid, mapping)).ok().map(|metadata| Self::new(&metadata))
+    }
+
+    fn new(metadata: &std::fs::Metadata) -> Self {
+        Self(metadata.size(), metadata.mtime(), metadata.mtime_nsec())
+    }
 }
 
 fn load(file: File) -> Option<Located> {

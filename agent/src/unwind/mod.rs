@@ -5,19 +5,33 @@
 //! some thousands of execs; a wrapped counter lets framehop answer from a rule that belongs to another module.)
 
 pub(crate) mod arch;
+pub(crate) mod callsite;
+pub(crate) mod cfi;
+mod copy;
+pub(crate) mod go;
 pub(crate) mod locate;
 pub(crate) mod pool;
 pub(crate) mod sections;
+mod step;
+mod stop;
 pub(crate) mod vdso;
+pub(crate) mod verdict;
+
+use std::sync::Arc;
 
 use flamekeeper_profile::{Avma, FileOffset, StackEnd, StopReason, Svma};
-use framehop::{Error, FrameAddress, Unwinder as _};
+use framehop::FrameAddress;
 
+use crate::jit::book::Memory;
+use crate::jvm;
 use crate::process::maps::{Backing, Mapping};
 use crate::process::table::Process;
 use crate::record::Sample;
-use crate::unwind::arch::{Cache, Regs};
+use crate::unwind::arch::Cache;
+use crate::unwind::cfi::Context;
 use crate::unwind::pool::{ObjectPool, ObjectRef};
+use crate::unwind::step::{Step, Walk};
+use crate::unwind::verdict::Verdicts;
 
 /// Frames of a stack that are kept, from the leaf on. A 64 KiB copy of a stack holds 4096 of the smallest frames.
 pub(crate) const MAX_FRAMES: usize = 2048;
@@ -49,6 +63,8 @@ pub(crate) enum FrameCode {
     File(FileOffset),
     /// In memory that the process filled itself.
     Generated,
+    /// The same, of a Java virtual machine that names it: a number for [`crate::jvm::Java::name`].
+    Java(u32),
     /// In no mapping.
     Nowhere,
 }
@@ -60,6 +76,8 @@ pub(crate) struct UserFrame {
     pub(crate) address: Avma,
     /// Whose code that is.
     pub(crate) code: FrameCode,
+    /// Where its part of the stack begins; it goes up to that of its caller.
+    pub(crate) sp: Avma,
 }
 
 /// Unwinds samples of all processes.
@@ -68,6 +86,11 @@ pub(crate) struct Unwinder {
     caches: Box<[Cache]>,
     /// For code without an object: knows no module, so it follows frame pointers.
     frame_pointers: arch::Unwinder<sections::Bytes>,
+    /// Memory for what Java virtual machines tell.
+    java: Arc<Memory>,
+    verdicts: Verdicts,
+    /// For reading unwind information.
+    context: Box<Context>,
     /// Which pool of unwinders the caches belong to.
     epoch: u64,
 }
@@ -82,7 +105,10 @@ impl Unwinder {
     /// An unwinder that knows no object yet.
     pub(crate) fn new(pool: ObjectPool) -> Self {
         let epoch = pool.epoch();
-        Self { pool, caches: caches(), frame_pointers: arch::Unwinder::new(), epoch }
+        let frame_pointers = arch::Unwinder::new();
+        let java = Arc::new(Memory::new(jvm::MEMORY));
+        let (verdicts, context) = (Verdicts::new(), Box::new(Context::new_in()));
+        Self { pool, caches: caches(), frame_pointers, java, verdicts, context, epoch }
     }
 
     /// The objects.
@@ -90,12 +116,16 @@ impl Unwinder {
         &mut self.pool
     }
 
+    /// Memory for what Java virtual machines tell.
+    pub(crate) const fn java(&self) -> &Arc<Memory> {
+        &self.java
+    }
+
     /// Unwinds the user part of a sample into `frames` (cleared before), leaf first.
     pub(crate) fn unwind(&mut self, process: &mut Process, sample: &Sample<'_>, frames: &mut Vec<UserFrame>) -> StackEnd {
         frames.clear();
         let Some(user) = sample.regs else { return StackEnd::Truncated(StopReason::NoUserStack) };
-        let stack = StackCopy { start: user.sp.0, bytes: sample.stack };
-        let mut regs = arch::regs(&user);
+        let mut walk = Walk::new(&user, sample.stack);
         let mut address = FrameAddress::from_instruction_pointer(user.ip.0);
         loop {
             let lookup = Avma(address.address_for_lookup());
@@ -106,18 +136,20 @@ impl Unwinder {
             if frames.len() >= MAX_FRAMES {
                 return StackEnd::Truncated(StopReason::DepthLimit);
             }
-            frames.push(UserFrame { address: lookup, code });
+            frames.push(UserFrame { address: lookup, code, sp: Avma(walk.regs.sp()) });
             let step = match code {
                 FrameCode::Nowhere => return StackEnd::Truncated(StopReason::NoMapping),
-                FrameCode::Object(object, svma) => self.step_object(object, svma, address, &mut regs, &stack),
-                FrameCode::File(_) | FrameCode::Generated => self.step_frame_pointer(address, &mut regs, &stack),
+                FrameCode::Object(object, svma) => self.step_object(object, svma, address, &mut walk),
+                FrameCode::Generated => match self.step_java(process, (address, sample.time), &mut walk, frames) {
+                    Some(caller) => caller,
+                    None => self.step_frame_pointer(address, &mut walk),
+                },
+                FrameCode::File(_) | FrameCode::Java(_) => self.step_frame_pointer(address, &mut walk),
             };
-            match step.map(|next| next.and_then(FrameAddress::from_return_address)) {
-                Ok(Some(next)) => address = next,
-                // framehop's end of the stack: the unwind information says that the function has no caller, the return
-                // address is 0, or a frame pointer of 0 where there is no unwind information.
-                Ok(None) | Err(Error::ReturnAddressIsNull) => return StackEnd::Root,
-                Err(error) => return StackEnd::Truncated(self.reason(error, code, &stack, sample)),
+            match step {
+                Ok(Step::Caller(next)) => address = next,
+                Ok(Step::Root) => return StackEnd::Root,
+                Err(stop) => return StackEnd::Truncated(stop.reason(code, &walk, process, sample)),
             }
         }
     }
@@ -151,47 +183,6 @@ impl Unwinder {
             self.caches = caches();
         }
     }
-
-    fn step_object(
-        &mut self,
-        object: ObjectRef,
-        svma: Svma,
-        address: FrameAddress,
-        regs: &mut Regs,
-        stack: &StackCopy<'_>,
-    ) -> Result<Option<u64>, Error> {
-        let Some(unwinder) = self.pool.unwinder(object) else { return self.step_frame_pointer(address, regs, stack) };
-        let relative = if address.is_return_address() {
-            FrameAddress::from_return_address(svma.0.wrapping_add(1)).unwrap_or(FrameAddress::InstructionPointer(svma.0))
-        } else {
-            FrameAddress::from_instruction_pointer(svma.0)
-        };
-        let cache = &mut self.caches[cache_of(svma.0, object.slot())];
-        unwinder.unwind_frame(relative, regs, cache, &mut |at| stack.read(at))
-    }
-
-    fn step_frame_pointer(&mut self, address: FrameAddress, regs: &mut Regs, stack: &StackCopy<'_>) -> Result<Option<u64>, Error> {
-        let cache = &mut self.caches[cache_of(address.address(), usize::MAX)];
-        self.frame_pointers.unwind_frame(address, regs, cache, &mut |at| stack.read(at))
-    }
-
-    fn reason(&self, error: Error, code: FrameCode, stack: &StackCopy<'_>, sample: &Sample<'_>) -> StopReason {
-        if sample.stack.is_empty() {
-            // Not even one word: the process is letting go of its memory (execve, exit).
-            return StopReason::NoUserStack;
-        }
-        if let Error::CouldNotReadStack(at) = error
-            && stack.is_beyond(at)
-            && sample.stack.len() == sample.stack_asked
-        {
-            return StopReason::CopyExhausted;
-        }
-        match code {
-            FrameCode::Object(object, _) if self.pool.has_unwind_info(object) => StopReason::BadFrame,
-            FrameCode::Object(..) | FrameCode::Generated | FrameCode::Nowhere => StopReason::NoUnwindInfo,
-            FrameCode::File(_) => StopReason::UnreadableObject,
-        }
-    }
 }
 
 fn caches() -> Box<[Cache]> {
@@ -204,26 +195,8 @@ fn cache_of(address: u64, slot: usize) -> usize {
     (mixed >> 58) as usize % CACHES
 }
 
-/// The copy of a stack.
-struct StackCopy<'a> {
-    start: u64,
-    bytes: &'a [u8],
-}
-
-impl StackCopy<'_> {
-    fn read(&self, address: u64) -> Result<u64, ()> {
-        let at = address.checked_sub(self.start).and_then(|at| usize::try_from(at).ok()).ok_or(())?;
-        let word = self.bytes.get(at..).and_then(<[u8]>::first_chunk::<8>).ok_or(())?;
-        Ok(u64::from_ne_bytes(*word))
-    }
-
-    /// Whether an address lies above the copy, by less than the largest stacks that are usual.
-    const fn is_beyond(&self, address: u64) -> bool {
-        const LARGEST: u64 = 1 << 30;
-        let end = self.start.wrapping_add(self.bytes.len() as u64);
-        address.wrapping_add(8) > end && address.wrapping_sub(end) < LARGEST || address < end && address.wrapping_add(8) > end
-    }
-}
-
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::print_stdout, reason = "all of it is a test")]
+mod replay;
 #[cfg(test)]
 mod tests;

@@ -4,19 +4,21 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
+use flamekeeper_object::go::StackMap;
 use flamekeeper_object::{ObjectFile, Segment, bias};
-use flamekeeper_profile::{BuildId, ObjectId};
+use flamekeeper_profile::{BuildId, FrameKind, ObjectId, Svma};
 
 use crate::engine::{EngineStats, ObjectSeen};
+use crate::process::file::FileKey;
 use crate::process::maps::{Backing, Mapping};
-use crate::unwind::arch::Unwinder;
-use crate::unwind::sections::{self, Bytes, UnwindInfo};
+use crate::unwind::locate::Stamp;
+use crate::unwind::sections::{self, UnwindInfo};
 use crate::unwind::{Resolved, locate, vdso};
 
 /// Objects that are kept loaded. A busy host samples a few hundred.
 const MAX_OBJECTS: usize = 2048;
 /// Bytes of unwind sections that are kept: an object is worth at most a few megabytes, rustc's and Chromium's 12 to 20.
-const MAX_SECTION_BYTES: usize = 48 << 20;
+const MAX_SECTION_BYTES: usize = 40 << 20;
 /// Files that are remembered as resolved or not, beyond which the memory is cleared.
 const MAX_FILES: usize = 16_384;
 /// Times that opening a file is tried, each time through another process.
@@ -36,6 +38,11 @@ impl ObjectRef {
     /// The place in the pool.
     pub(crate) const fn slot(self) -> usize {
         self.slot as usize
+    }
+
+    /// The number of the loading, which is never 0.
+    pub(crate) const fn serial(self) -> u32 {
+        self.serial
     }
 }
 
@@ -58,8 +65,12 @@ struct Loaded {
 /// What became of a file.
 #[derive(Clone, Copy, Debug)]
 enum FileState {
-    Loaded(ObjectRef),
-    Failed { pid: u32, tries: u8 },
+    /// The stamp is of the file that was loaded; only a file without a build id may be another now.
+    Loaded(ObjectRef, Option<Stamp>),
+    Failed {
+        pid: u32,
+        tries: u8,
+    },
 }
 
 /// Loaded objects.
@@ -72,6 +83,12 @@ pub(crate) struct ObjectPool {
     stats: Arc<EngineStats>,
     serial: u32,
     clock: u64,
+    /// Bytes of unwind sections that may be kept.
+    max_bytes: usize,
+    /// Bytes of those that are.
+    bytes: usize,
+    /// Lookups of objects that were loaded already.
+    hits: u64,
     modules: u32,
     epoch: u64,
 }
@@ -94,6 +111,9 @@ impl ObjectPool {
             stats,
             serial: 0,
             clock: 0,
+            max_bytes: MAX_SECTION_BYTES,
+            bytes: 0,
+            hits: 0,
             modules: 0,
             epoch: 0,
         }
@@ -107,17 +127,25 @@ impl ObjectPool {
     /// Notes that an object is used; false when it is not loaded any more.
     pub(crate) fn touch(&mut self, object: ObjectRef) -> bool {
         let clock = self.clock;
-        self.loaded_mut(object).map(|loaded| loaded.used = clock).is_some()
+        let loaded = self.loaded_mut(object).map(|loaded| loaded.used = clock).is_some();
+        self.hits += u64::from(loaded);
+        loaded
     }
 
-    /// The object's unwinder.
-    pub(crate) fn unwinder(&self, object: ObjectRef) -> Option<&Unwinder<Bytes>> {
-        self.loaded(object).map(|loaded| &loaded.unwind.unwinder)
+    /// What the object says of its Go code.
+    pub(crate) fn go(&self, object: ObjectRef) -> Option<&StackMap> {
+        self.loaded(object)?.unwind.go.as_ref()
     }
 
-    /// Whether the object says how to unwind its code.
-    pub(crate) fn has_unwind_info(&self, object: ObjectRef) -> bool {
-        self.loaded(object).is_some_and(|loaded| loaded.unwind.present)
+    /// What runs the code at an address of the object.
+    pub(crate) fn kind(&self, object: ObjectRef, address: Svma) -> FrameKind {
+        let go = self.go(object).is_some_and(|go| go.covers(address));
+        if go { FrameKind::Go } else { FrameKind::Native }
+    }
+
+    /// How the object's code is unwound.
+    pub(crate) fn unwind_info(&self, object: ObjectRef) -> Option<&UnwindInfo> {
+        self.loaded(object).map(|loaded| &loaded.unwind)
     }
 
     /// The object's identity.
@@ -144,7 +172,7 @@ impl ObjectPool {
             Backing::Anonymous => None,
             Backing::Vdso => self.vdso(),
             Backing::File(file) => match self.by_file.get(&file.serial).copied() {
-                Some(FileState::Loaded(object)) if self.touch(object) => Some(object),
+                Some(FileState::Loaded(object, stamp)) if is_unchanged(pid, mapping, file, stamp) && self.touch(object) => Some(object),
                 Some(FileState::Failed { tries, .. }) if tries >= MAX_TRIES => return Resolved::Unreadable,
                 Some(FileState::Failed { pid: tried, .. }) if tried == pid => return Resolved::Unreadable,
                 state => self.load(pid, mapping, file, state),
@@ -166,23 +194,47 @@ impl ObjectPool {
         self.report();
     }
 
-    /// Unloads the objects that were not used for the longest time until the limits hold; never one of this round.
+    /// Bytes that unwind sections take.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Changes how many bytes of unwind sections may be kept.
+    pub(crate) const fn bound(&mut self, max_bytes: usize) {
+        self.max_bytes = max_bytes;
+    }
+
+    /// Between two records, when no handle is in use: unloads objects if too much is loaded, also those of this round.
+    /// Returns how many.
+    pub(crate) fn keep_within(&mut self) -> usize {
+        if self.bytes <= self.max_bytes { 0 } else { self.unload(self.max_bytes / 4 * 3, u64::MAX) }
+    }
+
+    /// Unloads the objects that were not used for the longest time until the limits hold; never one of this round or the
+    /// last.
     fn unload_idle(&mut self) {
-        let mut bytes: usize = self.slots.iter().flatten().map(|loaded| loaded.unwind.bytes).sum();
+        let unloaded = self.unload(self.max_bytes, self.clock.saturating_sub(1));
+        self.stats.evicted.add(unloaded as u64);
+    }
+
+    fn unload(&mut self, max_bytes: usize, used_before: u64) -> usize {
         let mut count = self.slots.iter().flatten().count();
-        if count <= MAX_OBJECTS && bytes <= MAX_SECTION_BYTES {
-            return;
+        if count <= MAX_OBJECTS && self.bytes <= max_bytes {
+            return 0;
         }
         let mut by_use: Vec<usize> = (0..self.slots.len()).filter(|slot| self.slots[*slot].is_some()).collect();
         by_use.sort_unstable_by_key(|slot| self.slots[*slot].as_ref().map(|loaded| loaded.used));
+        let before = count;
         for slot in by_use {
-            if count <= MAX_OBJECTS && bytes <= MAX_SECTION_BYTES {
+            if count <= MAX_OBJECTS && self.bytes <= max_bytes {
                 break;
             }
-            let Some(idle) = self.slots[slot].take_if(|loaded| loaded.used + 1 < self.clock) else { break };
-            (count, bytes) = (count - 1, bytes - idle.unwind.bytes);
+            let Some(idle) = self.slots[slot].take_if(|loaded| loaded.used < used_before) else { break };
+            (count, self.bytes) = (count - 1, self.bytes.saturating_sub(idle.unwind.bytes));
             self.by_identity.remove(&idle.build_id);
         }
+        self.report();
+        before - count
     }
 
     fn load(&mut self, pid: u32, mapping: &Mapping, file: &crate::process::file::File, before: Option<FileState>) -> Option<ObjectRef> {
@@ -195,12 +247,13 @@ impl ObjectPool {
             return None;
         };
         let identity = located.object.identity().clone();
+        let stamp = Stamp::of(&located.file);
         let known = self.by_identity.get(&identity).copied().filter(|object| self.touch(*object));
         let object = known.unwrap_or_else(|| {
             self.announce(&identity, &file.path, located.file);
             self.insert(identity, &file.path, &located.object)
         });
-        self.by_file.insert(file.serial, FileState::Loaded(object));
+        self.by_file.insert(file.serial, FileState::Loaded(object, stamp));
         Some(object)
     }
 
@@ -222,19 +275,29 @@ impl ObjectPool {
             self.modules = 1;
             self.epoch += 1;
             self.slots.clear();
+            self.bytes = 0;
             self.by_identity.clear();
             self.by_file.clear();
         }
-        self.serial = self.serial.wrapping_add(1);
+        // Idle ones make room. Where there are none, this one goes without: to read it again and again in turn with others
+        // would cost more than its stacks are worth.
+        let unwind = sections::read(object, self.max_bytes.saturating_sub(self.bytes));
+        if self.bytes + unwind.bytes > self.max_bytes / 8 * 7 {
+            let unloaded = self.unload(self.max_bytes / 4 * 3, self.clock.saturating_sub(1));
+            self.stats.evicted.add(unloaded as u64);
+        }
+        self.serial = self.serial.wrapping_add(1).max(1);
+        self.stats.object_loads.add(1);
         let loaded = Loaded {
             serial: self.serial,
             build_id: build_id.clone(),
             path: path.into(),
             segments: object.segments().into(),
-            unwind: sections::read(object),
+            unwind,
             used: self.clock,
             interned: None,
         };
+        self.bytes += loaded.unwind.bytes;
         let slot = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
         if slot == self.slots.len() {
             self.slots.push(None);
@@ -256,6 +319,7 @@ impl ObjectPool {
 
     fn report(&self) {
         self.stats.objects.set(self.by_identity.len() as u64);
+        self.stats.object_hits.set(self.hits);
     }
 
     fn loaded(&self, object: ObjectRef) -> Option<&Loaded> {
@@ -265,4 +329,11 @@ impl ObjectPool {
     fn loaded_mut(&mut self, object: ObjectRef) -> Option<&mut Loaded> {
         self.slots.get_mut(object.slot())?.as_mut().filter(|loaded| loaded.serial == object.serial)
     }
+}
+
+/// Whether a file that was loaded is still the one that a mapping maps. A build id says so by itself; device and inode stay
+/// when a library is compiled anew in place, and an inode is soon given to another file.
+fn is_unchanged(pid: u32, mapping: &Mapping, file: &crate::process::file::File, stamp: Option<Stamp>) -> bool {
+    let by_inode = matches!(file.key, FileKey::Inode { .. });
+    !by_inode || Stamp::now(pid, mapping).is_none_or(|now| Some(now) == stamp)
 }

@@ -2,19 +2,6 @@
 
 use super::*;
 
-/// Words inside the copy are read, those that end outside are not, wherever the address is.
-#[test]
-fn stack_copy_has_edges() {
-    let bytes: Vec<u8> = (0..16).collect();
-    let stack = StackCopy { start: 0x1000, bytes: &bytes };
-    assert_eq!(stack.read(0x1008), Ok(u64::from_ne_bytes([8, 9, 10, 11, 12, 13, 14, 15])));
-    for outside in [0, 0xfff, 0x1009, 0x1010, u64::MAX] {
-        assert_eq!(stack.read(outside), Err(()));
-    }
-    assert!(stack.is_beyond(0x1010) && stack.is_beyond(0x100c) && stack.is_beyond(0x9000));
-    assert!(!stack.is_beyond(0x1008) && !stack.is_beyond(0x10) && !stack.is_beyond(u64::MAX));
-}
-
 /// Addresses spread over the caches.
 #[test]
 fn caches_are_used_evenly() {

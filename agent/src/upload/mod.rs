@@ -1,97 +1,125 @@
-//! Uploads symbols that the collector lacks, once per fleet: it is asked which build ids it wants before anything is sent.
+//! Uploads symbols that the collector lacks, once per fleet: it is offered what this host has, and what it wants is sent in
+//! parts (`flamekeeper_wire::symbols`).
 //!
-//! One thread of low priority, apart from sampling and shipping; nothing waits for it. An object is uploaded as what
-//! names its functions and no more (see `copy`), smallest first, so that a large one delays no other. Objects that are
-//! left out are counted and named in one line of log each.
+//! One thread of low priority, apart from sampling and shipping; nothing waits for it. An object is sent as what names its
+//! functions and no more, smallest first, so that a large one delays no other, and no faster than the configuration allows.
+//! No copy is kept: each part is made when it is sent, so an upload that was cut off goes on where it was, also by the next
+//! start of either program. Objects that are left out are counted, and named in the log where somebody could change that.
 //!
-//! An object is announced once, so what the collector says it has is not asked again until the agent starts anew.
+//! What is done with is offered again every few hours, and soon where the collector is another than it was (`queue`): it may
+//! have lost what it had, and this host may have better symbols by then.
 
-mod copy;
+mod best;
+mod client;
 mod queue;
+mod rate;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use flamekeeper_object::OnlyDebug;
 use flamekeeper_profile::BuildId;
-use flamekeeper_wire::symbols::{MISSING_PATH, MissingRequest, MissingResponse, UPLOAD_PATH};
-use reqwest::{StatusCode, header};
+use flamekeeper_wire::AgentId;
+use flamekeeper_wire::symbols::{LATER_SECONDS, MAX_PART, Offer, Offers, Wanted};
 
+use crate::budget::Ceilings;
+use crate::budget::governor::BudgetState;
+use crate::budget::pacer::Pacer;
 use crate::config::Config;
-use crate::config::value::CollectorAddress;
 use crate::engine::ObjectSeen;
 use crate::progress::Progress;
-use crate::ship::{Backoff, ClientError, http_client, retry_after};
+use crate::ship::{Backoff, ClientError};
 use crate::stop::StopFlag;
+use best::{Best, BestError};
+use client::{Body, Client, Later, Part};
 use queue::Queue;
+use rate::Rate;
 
 /// Announcements that wait for the uploader, each with an open file.
 pub(crate) const CHANNEL: usize = 1024;
-/// The time that one upload may take.
-const TIMEOUT: Duration = Duration::from_secs(300);
-const TICK: Duration = Duration::from_millis(250);
-/// Bytes of an answer that are read: a thousand build ids of the greatest length.
-const MAX_ANSWER: usize = 512 << 10;
-
-/// Why a request did not get through; it is tried again later.
-#[derive(Debug, thiserror::Error)]
-enum Later {
-    #[error("the agent is ending")]
-    Stopping,
-    #[error(transparent)]
-    Request(#[from] reqwest::Error),
-    #[error("it answered {0}")]
-    Status(StatusCode, Option<Duration>),
-    #[error("its answer cannot be read: {0}")]
-    Answer(#[from] serde_json::Error),
-}
-
-impl Later {
-    const fn asked(&self) -> Option<Duration> {
-        if let Self::Status(_, after) = self { *after } else { None }
-    }
-}
+/// With nothing to do: an object that is announced, or the end of the engine, wakes the thread at once.
+const IDLE_TICK: Duration = Duration::from_secs(10);
+/// The longest nap before looking whether the agent ends.
+const NAP: Duration = Duration::from_millis(250);
+/// Objects that are offered at once.
+const OFFERED: usize = 200;
+/// Over how long what is to be offered to a new collector is spread.
+const NEW_COLLECTOR: Duration = Duration::from_secs(60);
+/// Until what is not wanted now is offered again.
+const LATER: Duration = Duration::from_secs(LATER_SECONDS as u64);
+/// Parts that may follow each other without one byte more being taken.
+const MAX_STANDSTILL: u32 = 4;
 
 /// The uploader's thread.
 #[derive(Debug)]
 pub(crate) struct Uploader {
-    http: reqwest::Client,
-    collector: CollectorAddress,
-    max_bytes: u64,
+    client: Client,
+    agent: AgentId,
+    /// Bytes of an object's symbols beyond which they are left out.
+    limit: u64,
+    rate: Rate,
+    pacer: Option<Pacer>,
     seen: Receiver<ObjectSeen>,
     queue: Queue,
+    /// As [`Progress::collector`] when all objects were offered.
+    collector: u64,
+    /// Whether the collector has got something since the last failure.
+    moved: bool,
     stop: StopFlag,
     progress: Arc<Progress>,
 }
 
+/// What became of an upload.
+enum Sent {
+    Done,
+    /// The collector has given the lease to somebody else, or this host has something else by now.
+    Anew,
+}
+
 impl Uploader {
-    pub(crate) fn new(config: &Config, seen: Receiver<ObjectSeen>, stop: StopFlag, progress: Arc<Progress>) -> Result<Self, ClientError> {
-        let max_bytes = config.symbols.max_object_bytes.0;
+    pub(crate) fn new(
+        config: &Config,
+        agent: &AgentId,
+        seen: Receiver<ObjectSeen>,
+        stop: StopFlag,
+        progress: Arc<Progress>,
+    ) -> Result<Self, ClientError> {
         Ok(Self {
-            http: http_client(TIMEOUT)?,
-            collector: config.collector.clone(),
-            max_bytes,
+            client: Client::new(&config.collector, stop.clone())?,
+            agent: agent.clone(),
+            limit: config.symbols.max_object_bytes.0,
+            rate: Rate::new(config.symbols.max_bytes_per_second.0, Instant::now()),
+            pacer: None,
             seen,
             queue: Queue::default(),
+            collector: 0,
+            moved: false,
             stop,
             progress,
         })
     }
 
     /// Uploads until the flag is raised or nobody announces any more.
-    pub(crate) fn run(mut self, runtime: &tokio::runtime::Runtime) {
+    pub(crate) fn run(mut self, runtime: &tokio::runtime::Runtime, budget: Option<(Ceilings, Arc<BudgetState>)>) {
         lower_priority();
+        // Made here, in the thread that it paces.
+        self.pacer = budget.map(|(ceilings, state)| Pacer::new(&ceilings, state));
         let mut backoff = Backoff::default();
         let mut due = Instant::now();
         while !self.stop.is_raised() {
-            match self.seen.recv_timeout(TICK) {
-                Ok(object) => self.queue.add(object),
+            let now = Instant::now();
+            let until = self.queue.next(now).map_or(IDLE_TICK, |next| next.max(due).saturating_duration_since(now));
+            match self.seen.recv_timeout(until.min(IDLE_TICK)) {
+                Ok(object) => self.queue.add(object, Instant::now()),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             self.take_announced();
-            if self.queue.is_empty() || Instant::now() < due {
+            self.meet_collector();
+            self.queue.wake(Instant::now());
+            if Instant::now() < due {
                 continue;
             }
             match runtime.block_on(self.round()) {
@@ -99,85 +127,168 @@ impl Uploader {
                 Err(error) => {
                     // The shipper has said that the collector is away; symbols just wait.
                     tracing::debug!(%error, "symbols wait for the collector");
+                    if std::mem::take(&mut self.moved) {
+                        // A network that cuts connections now and then is no collector that is away.
+                        backoff.reset();
+                    }
                     due = Instant::now() + backoff.next(error.asked());
                 }
             }
         }
     }
 
-    /// Whether there were any that the queue did not know.
-    fn take_announced(&mut self) -> bool {
-        let before = self.queue.len();
-        self.seen.try_iter().for_each(|object| self.queue.add(object));
-        self.queue.len() > before
+    fn take_announced(&mut self) {
+        let now = Instant::now();
+        self.seen.try_iter().for_each(|object| self.queue.add(object, now));
     }
 
-    /// Asks for a group of objects, and uploads those that are missing. What is done or hopeless leaves the queue.
+    /// Offers everything again where the batches reach another collector than before.
+    fn meet_collector(&mut self) {
+        let collector = self.progress.collector.load(Ordering::Relaxed);
+        if self.collector != collector {
+            if self.collector != 0 {
+                tracing::info!("the collector is another: symbols are offered again");
+                self.queue.offer_all_again(Instant::now(), NEW_COLLECTOR);
+            }
+            self.collector = collector;
+        }
+    }
+
+    /// Looks at what is new, offers a group of objects, and uploads those that are wanted. What is done leaves the queue.
     async fn round(&mut self) -> Result<(), Later> {
-        let group = self.queue.group(MissingRequest::MAX);
-        let missing = self.missing(&group).await?;
-        for id in &group {
-            if !missing.contains(id) {
-                self.queue.settle(id);
+        self.look()?;
+        let offered = self.queue.due(OFFERED, Instant::now());
+        if offered.is_empty() {
+            return Ok(());
+        }
+        let offer = |(id, best): &(BuildId, Best)| Offer { build_id: id.to_string(), source: best.source, bytes: best.bytes };
+        let offers = Offers { agent: self.agent.to_string(), offers: offered.iter().map(offer).collect() };
+        let answer = self.client.offer(&offers).await?;
+        let now = Instant::now();
+        let mut sent = 0;
+        for (id, _) in &offered {
+            let text = id.to_string();
+            if answer.later.contains(&text) {
+                self.queue.put_off(id, now + LATER);
+            } else if !answer.wanted.iter().any(|wanted| wanted.build_id == text) {
+                self.queue.settle(id, now);
             }
         }
-        while let Some(object) = self.queue.smallest(&missing) {
-            let result = self.upload(&object).await;
-            let announced = self.take_announced();
-            if let Err(error) = result {
-                self.queue.put_back(object);
-                return Err(error);
+        for (id, best) in &offered {
+            let Some(wanted) = answer.wanted.iter().find(|wanted| wanted.build_id == id.to_string()) else { continue };
+            match self.upload(id, best, wanted).await? {
+                Sent::Done => self.queue.settle(id, Instant::now()),
+                Sent::Anew => {
+                    self.queue.known(id, None);
+                    self.queue.put_off(id, Instant::now() + LATER);
+                }
             }
-            self.queue.settle(&object.build_id);
-            if announced {
-                // A new one may be smaller than all that is left of this group: it must not wait for them.
-                return Ok(());
+            sent += 1;
+            self.take_announced();
+            if self.queue.unknown().is_some() {
+                // It may be smaller than all that is left of this group, and must not wait for them.
+                break;
+            }
+        }
+        // The collector leases a few at a time: there is room for more now.
+        if sent > 0 {
+            let later = offered.iter().filter(|(id, _)| answer.later.contains(&id.to_string()));
+            later.for_each(|(id, _)| self.queue.put_off(id, Instant::now()));
+        }
+        Ok(())
+    }
+
+    /// Finds out what this host has for each object that is new.
+    fn look(&mut self) -> Result<(), Later> {
+        while let Some(object) = self.queue.unknown() {
+            if let Some(pacer) = &mut self.pacer {
+                pacer.pause(|| self.stop.is_raised());
+            }
+            if self.stop.is_raised() {
+                return Err(Later::Stopping);
+            }
+            let id = object.build_id.clone();
+            match Best::of(object, self.limit) {
+                Ok(best) => self.queue.known(&id, Some(best)),
+                Err(error) => {
+                    match error {
+                        // Nobody can change that here, and there are many.
+                        BestError::NoSymbols => {
+                            count(&self.progress.objects_without_symbols);
+                            tracing::debug!(build_id = %id, path = object.path, "no symbols to upload");
+                        }
+                        error => self.skipped(object, &error),
+                    }
+                    self.queue.settle(&id, Instant::now());
+                }
             }
         }
         Ok(())
     }
 
-    async fn missing(&self, group: &[BuildId]) -> Result<Vec<BuildId>, Later> {
-        let request = self.http.post(self.collector.join(MISSING_PATH)).header(header::CONTENT_TYPE, "application/json");
-        let body = serde_json::to_vec(&MissingRequest { build_ids: group.iter().map(ToString::to_string).collect() })?;
-        let mut response = self.send(request.body(body)).await?;
-        if response.status() != StatusCode::OK {
-            return Err(Later::Status(response.status(), retry_after(&response)));
+    /// Uploads an object, or says why it is left out. Only what may go better later is an error.
+    async fn upload(&mut self, id: &BuildId, best: &Best, wanted: &Wanted) -> Result<Sent, Later> {
+        let Some(object) = self.queue.get(id).and_then(|waiting| best.open(&waiting.object).ok()) else { return Ok(Sent::Anew) };
+        let copy = match OnlyDebug::of(&object) {
+            Ok(copy) if copy.len() == best.bytes => copy,
+            _ => return Ok(Sent::Anew),
+        };
+        let (mut offset, mut standstill, mut bytes) = (wanted.received.min(copy.len()), 0, 0);
+        let mut buffer = vec![0; MAX_PART];
+        while standstill < MAX_STANDSTILL {
+            let len = usize::try_from(copy.len() - offset).map_or(MAX_PART, |left| left.min(MAX_PART));
+            if let Err(error) = copy.read_at(offset, &mut buffer[..len]) {
+                self.left_out(id, &error);
+                return Ok(Sent::Done);
+            }
+            let body = self.paced(&buffer[..len]).await?;
+            bytes += body.bytes.len() as u64;
+            match self.client.part(id, &wanted.lease, offset, body).await? {
+                Part::Next(next) => {
+                    standstill = if next > offset { 0 } else { standstill + 1 };
+                    self.moved |= next > offset;
+                    offset = next.min(copy.len());
+                }
+                Part::Done => {
+                    count(&self.progress.objects_uploaded);
+                    tracing::debug!(build_id = %id, source = ?best.source, of = copy.len(), bytes, "symbols uploaded");
+                    return Ok(Sent::Done);
+                }
+                Part::NoLease => return Ok(Sent::Anew),
+                Part::Refused(status) => {
+                    self.left_out(id, &format_args!("the collector refuses them with {status}"));
+                    return Ok(Sent::Done);
+                }
+            }
         }
-        let mut answer = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
-            answer.extend_from_slice(&chunk[..chunk.len().min(MAX_ANSWER.saturating_sub(answer.len()))]);
-        }
-        let answer: MissingResponse = serde_json::from_slice(&answer)?;
-        // Ids that were not asked for, or are none, find nothing in the queue.
-        Ok(answer.missing.iter().filter_map(|id| id.parse().ok()).collect())
+        self.left_out(id, &"the collector asks for the same part again and again");
+        Ok(Sent::Done)
     }
 
-    /// Uploads an object, or says why it is left out. Only what may go better later is an error.
-    async fn upload(&self, object: &ObjectSeen) -> Result<(), Later> {
-        let body = match copy::symbols(object, self.max_bytes, &self.stop) {
-            Ok(body) => body,
-            Err(copy::CopyError::Stopping) => return Err(Later::Stopping),
-            Err(error) => {
-                self.skipped(object, &error);
-                return Ok(());
+    /// A part as it is sent, once the budget and the rate allow it.
+    async fn paced(&mut self, part: &[u8]) -> Result<Body, Later> {
+        if let Some(pacer) = &mut self.pacer {
+            pacer.pause(|| self.stop.is_raised());
+        }
+        let body = Body::of(part);
+        loop {
+            let wait = self.rate.wait(Instant::now());
+            if self.stop.is_raised() {
+                return Err(Later::Stopping);
             }
-        };
-        let bytes = body.len();
-        let address = self.collector.join(&format!("{UPLOAD_PATH}{}", object.build_id));
-        let request = self.http.put(address).header(header::CONTENT_ENCODING, "gzip").body(body);
-        let response = self.send(request).await?;
-        match response.status() {
-            StatusCode::OK | StatusCode::CREATED | StatusCode::NO_CONTENT => {
-                count(&self.progress.objects_uploaded);
-                tracing::debug!(build_id = %object.build_id, path = object.path, bytes, "symbols uploaded");
-                Ok(())
+            if wait.is_zero() {
+                break;
             }
-            status if is_final(status) => {
-                self.skipped(object, &format_args!("the collector refuses them with {status}"));
-                Ok(())
-            }
-            status => Err(Later::Status(status, retry_after(&response))),
+            tokio::time::sleep(wait.min(NAP)).await;
+        }
+        self.rate.sent(body.bytes.len(), Instant::now());
+        self.progress.symbol_bytes_sent.fetch_add(body.bytes.len() as u64, Ordering::Relaxed);
+        Ok(body)
+    }
+
+    fn left_out(&self, id: &BuildId, why: &dyn std::fmt::Display) {
+        if let Some(waiting) = self.queue.get(id) {
+            self.skipped(&waiting.object, why);
         }
     }
 
@@ -185,32 +296,10 @@ impl Uploader {
         count(&self.progress.objects_skipped);
         tracing::info!(build_id = %object.build_id, path = object.path, %why, "symbols not uploaded");
     }
-
-    /// Sends a request, unless the agent ends meanwhile.
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, Later> {
-        let answer = request.send();
-        tokio::pin!(answer);
-        loop {
-            tokio::select! {
-                answer = &mut answer => return Ok(answer?),
-                () = tokio::time::sleep(TICK) => {}
-            }
-            if self.stop.is_raised() {
-                return Err(Later::Stopping);
-            }
-        }
-    }
 }
 
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
-}
-
-/// Answers that another try would not change.
-fn is_final(status: StatusCode) -> bool {
-    let kept =
-        [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNSUPPORTED_MEDIA_TYPE, StatusCode::UNPROCESSABLE_ENTITY];
-    kept.contains(&status)
 }
 
 /// Lets everything else go first. Not `SCHED_IDLE` nor the lowest niceness: on a host that is always busy symbols would

@@ -85,7 +85,7 @@ fn config(arguments: &Arguments) -> EngineConfig {
         (None, Some((program, rest))) => Target::Command { program: program.clone(), arguments: rest.to_vec() },
         (pid, _) => Target::Process(pid.unwrap_or_default()),
     };
-    EngineConfig { frequency: arguments.frequency, target, ..EngineConfig::default() }
+    EngineConfig { frequency: arguments.frequency, target, window: EngineConfig::ONE_WINDOW, ..EngineConfig::default() }
 }
 
 /// Shows progress, and ends the recording when its time is over; answers whether it did.

@@ -8,6 +8,8 @@ pub use flamekeeper_wire::units::Place;
 use serde::Deserialize;
 
 use super::Config;
+use super::clickhouse::{RawClickHouse, StoreKind};
+use super::symbols::RawSymbols;
 use super::value::{Age, ByteSize};
 
 /// A configuration file larger than this is a mistake.
@@ -21,19 +23,35 @@ pub struct RawConfig {
     pub listen: Option<SocketAddr>,
     /// See [`Config::data_dir`].
     pub data_dir: Option<PathBuf>,
+    /// See [`Config::store`].
+    pub store: Option<StoreKind>,
+    /// See [`Config::clickhouse`].
+    #[serde(default)]
+    pub clickhouse: RawClickHouse,
+    /// See [`Config::memory`].
+    pub memory: Option<ByteSize>,
     /// See [`Config::retention`].
     #[serde(default)]
     pub retention: RawRetention,
+    /// See [`Config::symbols`].
+    #[serde(default)]
+    pub symbols: RawSymbols,
 }
 
 /// The table `[retention]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawRetention {
-    /// How long profiles are kept.
+    /// How long profiles are kept as they came.
     pub age: Option<Age>,
+    /// How long they are kept per minute; at least as long as the first.
+    pub minute_age: Option<Age>,
+    /// How long they are kept per hour; at least as long as per minute.
+    pub hour_age: Option<Age>,
     /// How many bytes they may take on disk.
     pub max_bytes: Option<ByteSize>,
+    /// How many bytes stay free on the disk.
+    pub min_free_bytes: Option<ByteSize>,
 }
 
 /// Why a configuration is refused.
@@ -84,8 +102,17 @@ impl RawConfig {
     pub fn over(self, mut config: Config) -> Config {
         config.listen = self.listen.unwrap_or(config.listen);
         config.data_dir = self.data_dir.unwrap_or(config.data_dir);
-        config.retention.age = self.retention.age.map_or(config.retention.age, |age| age.0);
-        config.retention.bytes = self.retention.max_bytes.map_or(config.retention.bytes, |bytes| bytes.0);
+        config.store = self.store.unwrap_or(config.store);
+        config.clickhouse = self.clickhouse.over(config.clickhouse);
+        config.memory = self.memory.map_or(config.memory, |bytes| bytes.0);
+        let (written, kept) = (self.retention, &mut config.retention);
+        kept.raw = written.age.map_or(kept.raw, |age| age.0);
+        // A coarser tier outlives a finer one: whoever asks for long raw rows need not ask for the others too.
+        kept.minute = written.minute_age.map_or(kept.minute, |age| age.0).max(kept.raw);
+        kept.hour = written.hour_age.map_or(kept.hour, |age| age.0).max(kept.minute);
+        kept.bytes = written.max_bytes.map_or(kept.bytes, |bytes| bytes.0);
+        config.min_free_bytes = written.min_free_bytes.map_or(config.min_free_bytes, |bytes| bytes.0);
+        config.symbols = self.symbols.over(config.symbols);
         config
     }
 }

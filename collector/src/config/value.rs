@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use flamekeeper_wire::units::{parse_bytes, parse_duration, show_bytes};
 use serde::Deserialize;
@@ -15,7 +16,7 @@ pub struct ValueError {
 }
 
 impl ValueError {
-    fn new(expected: &'static str, found: &str) -> Self {
+    pub(super) fn new(expected: &'static str, found: &str) -> Self {
         Self { expected, found: found.chars().take(80).collect() }
     }
 }
@@ -82,5 +83,91 @@ impl fmt::Display for Age {
             Some((size, unit)) => write!(f, "{}{unit}", seconds / size),
             None => write!(f, "{seconds}s"),
         }
+    }
+}
+
+/// A span of time, in whole seconds from 1 s to a day. Text: `90s`, `5m`, `1h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Span(pub Duration);
+
+impl FromStr for Span {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let whole = |span: &Duration| span.subsec_nanos() == 0 && (1..=86_400).contains(&span.as_secs());
+        let span = parse_duration(text).filter(whole);
+        span.map(Self).ok_or_else(|| ValueError::new("a time from 1s to 1d with its unit, such as \"90s\" or \"5m\"", text))
+    }
+}
+
+impl TryFrom<String> for Span {
+    type Error = ValueError;
+
+    fn try_from(text: String) -> Result<Self, ValueError> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_secs() {
+            seconds if seconds.is_multiple_of(3600) => write!(f, "{}h", seconds / 3600),
+            seconds if seconds.is_multiple_of(60) => write!(f, "{}m", seconds / 60),
+            seconds => write!(f, "{seconds}s"),
+        }
+    }
+}
+
+/// How nice a process is to others, 0 to 19: nice(1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u8")]
+pub struct Niceness(pub u8);
+
+impl FromStr for Niceness {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let number = text.parse().ok().filter(|number| *number <= 19);
+        number.map(Self).ok_or_else(|| ValueError::new("a whole number from 0 to 19", text))
+    }
+}
+
+impl TryFrom<u8> for Niceness {
+    type Error = ValueError;
+
+    fn try_from(number: u8) -> Result<Self, ValueError> {
+        number.to_string().parse()
+    }
+}
+
+/// The address of a server, `http://HOST[:PORT][/PATH]` or `https://HOST[:PORT][/PATH]`; or what else stands in `DEBUGINFOD_URLS` and names none: nothing, and words about
+/// signatures (`ima:enforcing`), which are left out.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ServerUrl(pub Option<String>);
+
+impl FromStr for ServerUrl {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        if text.is_empty() || text.starts_with("ima:") {
+            return Ok(Self(None));
+        }
+        let is_url = ["http://", "https://"].iter().any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
+        let plain = is_url && !text.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#'));
+        if plain {
+            Ok(Self(Some(text.to_owned())))
+        } else {
+            Err(ValueError::new("the address of a server, such as \"http://debuginfod:8002\"", text))
+        }
+    }
+}
+
+impl TryFrom<String> for ServerUrl {
+    type Error = ValueError;
+
+    fn try_from(text: String) -> Result<Self, ValueError> {
+        text.parse()
     }
 }

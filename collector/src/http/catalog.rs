@@ -86,7 +86,10 @@ struct HostJson {
     last_seen: f64,
     samples: u64,
     lost: BTreeMap<&'static str, u64>,
+    caveats: BTreeMap<&'static str, u64>,
     truncated: u64,
+    /// What the agent said of itself with its newest batch, by name; empty for a sender that says nothing.
+    figures: BTreeMap<&'static str, u64>,
 }
 
 /// `GET /api/v1/hosts`: by name.
@@ -109,7 +112,9 @@ pub(super) fn hosts(state: &QueryState, mut params: Params) -> Result<Answer, Ap
             last_seen: host.last_seen.as_seconds(),
             samples,
             lost: host.ledger.losses().map(|(reason, count)| (reason.as_str(), count)).collect(),
+            caveats: host.ledger.caveats().map(|(caveat, count)| (caveat.as_str(), count)).collect(),
             truncated,
+            figures: host.figures.iter().map(|(figure, value)| (figure.as_str(), value)).collect(),
         });
     }
     hosts.sort_by(|a, b| a.host.cmp(&b.host));

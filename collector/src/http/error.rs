@@ -2,12 +2,15 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use flamekeeper_symbolizer::AddError;
 use serde::Serialize;
 
+use crate::deploys::MarksError;
 use crate::query::time::TimeError;
 use crate::render::SvgError;
 use crate::selector::ParseSelectorError;
 use crate::store::StoreError;
+use crate::watch::Stopped;
 
 /// Why a question has no answer, in words that say what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +33,33 @@ pub enum ApiError {
     /// The answer could not be encoded.
     #[error("the answer could not be written as JSON: {0}")]
     Encode(#[from] serde_json::Error),
+    /// What was asked for is not there.
+    #[error("{0}")]
+    NotFound(String),
+    /// An object was sent as something else.
+    #[error("send the object as Content-Type: application/octet-stream, not compressed")]
+    MediaType,
+    /// An object is too large.
+    #[error("the object is larger than the limit of {limit} bytes; send a copy without code and data (objcopy --only-keep-debug)")]
+    ObjectTooLarge {
+        /// The limit.
+        limit: u64,
+    },
+    /// An object did not come in time.
+    #[error("nothing of the object came for {seconds} s")]
+    Slow {
+        /// The time allowed.
+        seconds: u64,
+    },
+    /// An object's symbols could not be stored, or not be removed.
+    #[error(transparent)]
+    Symbols(#[from] AddError),
+    /// The work was stopped.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+    /// A mark could not be kept.
+    #[error(transparent)]
+    Marks(MarksError),
     /// Too many questions are under way.
     #[error("the collector is busy with other questions; ask again in a moment")]
     Busy,
@@ -46,12 +76,20 @@ struct ErrorJson {
 impl ApiError {
     /// The HTTP status that goes with it.
     #[must_use]
-    pub const fn status(&self) -> StatusCode {
+    pub fn status(&self) -> StatusCode {
         match self {
             Self::Parameter(_) | Self::Time(_) | Self::Selector(_) => StatusCode::BAD_REQUEST,
             Self::Store(StoreError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Stopped(_) | Self::Store(StoreError::Stopped(_)) => StatusCode::GATEWAY_TIMEOUT,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::ObjectTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Slow { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::Symbols(error) if error.is_final() => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Store(_) | Self::Svg(_) | Self::Encode(_) | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Store(_) | Self::Symbols(_) | Self::Marks(_) | Self::Svg(_) | Self::Encode(_) | Self::Internal => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         }
     }
 }

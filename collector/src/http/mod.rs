@@ -5,9 +5,14 @@
 
 mod answer;
 mod catalog;
+mod deploys;
+mod diff;
 mod error;
 mod flamegraph;
+mod level;
 mod params;
+mod queries;
+mod symbols;
 mod timeseries;
 mod top;
 mod work;
@@ -16,15 +21,21 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::header;
 use flamekeeper_profile::Timestamp;
 use flamekeeper_symbolizer::Symbolize;
 
+use crate::deploys::Marks;
 use crate::store::Store;
 
 pub use answer::{Answer, Body};
 pub use error::ApiError;
 pub use params::Params;
-pub use work::QueryLimits;
+pub use symbols::{SymbolsState, symbol_routes};
+pub use work::{Queries, QueryCounters, QueryLimits, Running};
+
+/// The API, described for programs: OpenAPI 3.1, written by hand.
+const DESCRIPTION: &str = include_str!("../../../docs/openapi.json");
 
 /// What the endpoints ask.
 #[derive(Clone)]
@@ -35,6 +46,8 @@ pub struct QueryState {
     pub symbols: Arc<dyn Symbolize + Send + Sync>,
     /// The wall clock, for times relative to now.
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// What was said of deploys.
+    pub marks: Arc<Marks>,
     /// How much may be under way at once.
     pub limits: QueryLimits,
 }
@@ -45,11 +58,18 @@ impl fmt::Debug for QueryState {
     }
 }
 
-/// The routes of all questions about profiles.
-pub fn query_routes(state: QueryState) -> Router {
-    let gate = work::Gate::new(state);
+/// The routes of all questions about profiles; `queries` lists and counts them.
+pub fn query_routes(state: QueryState, queries: &Arc<Queries>) -> Router {
+    let listed = (Arc::clone(queries), state.limits);
+    let list = Router::new().route("/api/v1/queries", axum::routing::get(queries::list)).with_state(listed);
+    let described = axum::routing::get(|| std::future::ready(([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)));
+    let marks = deploys::mark_routes(&state);
+    let gate = work::Gate::new(state, Arc::clone(queries));
     Router::new()
         .route("/api/v1/flamegraph", work::get(flamegraph::answer))
+        .route("/api/v1/deploys", work::get(deploys::list))
+        .route("/api/v1/deploys/compare", work::get(deploys::compare))
+        .route("/api/v1/diff", work::get(diff::answer))
         .route("/api/v1/top", work::get(top::answer))
         .route("/api/v1/timeseries", work::get(timeseries::answer))
         .route("/api/v1/services", work::get(catalog::services))
@@ -58,4 +78,7 @@ pub fn query_routes(state: QueryState) -> Router {
         .route("/api/v1/labels/{name}/values", work::get(catalog::label_values))
         .route("/api/v1/types", work::get(catalog::types))
         .with_state(gate)
+        .route("/api/v1/openapi.json", described)
+        .merge(list)
+        .merge(marks)
 }

@@ -22,7 +22,8 @@ pub struct Params {
     known: Vec<&'static str>,
     path_name: String,
     now: Timestamp,
-    closed: bool,
+    /// None before a window was read.
+    closed: Option<bool>,
 }
 
 impl Params {
@@ -40,7 +41,7 @@ impl Params {
             }
             given.insert(name, value);
         }
-        Ok(Self { given, known: Vec::new(), path_name, now, closed: false })
+        Ok(Self { given, known: Vec::new(), path_name, now, closed: None })
     }
 
     /// The name in the path.
@@ -72,10 +73,19 @@ impl Params {
     /// # Errors
     /// [`ApiError::Time`].
     pub fn window(&mut self) -> Result<Window, ApiError> {
-        let from = self.text("from").unwrap_or_else(|| "-15m".into());
-        let to = self.text("to").unwrap_or_else(|| "now".into());
+        self.window_of("from", "to")
+    }
+
+    /// A window by the names of its two parameters. The answer is closed where all windows that were read are.
+    ///
+    /// # Errors
+    /// [`ApiError::Time`].
+    pub fn window_of(&mut self, from: &'static str, to: &'static str) -> Result<Window, ApiError> {
+        let from = self.text(from).unwrap_or_else(|| "-15m".into());
+        let to = self.text(to).unwrap_or_else(|| "now".into());
         let window = time::window(&from, &to, self.now)?;
-        self.closed = time::is_absolute(&from) && time::is_absolute(&to) && window.to.saturating_add(CLOSED_AFTER) <= self.now;
+        let closed = time::is_absolute(&from) && time::is_absolute(&to) && window.to.saturating_add(CLOSED_AFTER) <= self.now;
+        self.closed = Some(closed && self.closed != Some(false));
         Ok(window)
     }
 
@@ -102,7 +112,7 @@ impl Params {
     /// [`ApiError::Parameter`] for one that this endpoint does not have.
     pub fn finish(self) -> Result<bool, ApiError> {
         match self.given.into_keys().next() {
-            None => Ok(self.closed),
+            None => Ok(self.closed == Some(true)),
             Some(name) => Err(ApiError::Parameter(format!("there is no parameter {name:?} here; there are {}", self.known.join(", ")))),
         }
     }

@@ -44,7 +44,7 @@ pub(super) fn answer(state: &QueryState, mut params: Params) -> Result<Answer, A
     let closed = params.finish()?;
     let window = selection.window;
     let (step, points) = steps(window, step)?;
-    let found = state.store.time_series(&selection, &by, step)?;
+    let found = super::level::time_series(state, &selection, &by, step)?;
     let (series, rest) = split(found.by_value.into_iter().collect(), limit, usize::try_from(points).unwrap_or(usize::MAX));
     let body = serde_json::to_vec(&TimeSeriesJson {
         from: window.from.as_seconds(),

@@ -7,6 +7,7 @@ use super::params::Params;
 use crate::query::{Profile, SymbolizedProfile};
 use crate::render;
 use crate::store::Selection;
+use crate::watch;
 
 pub(super) fn answer(state: &QueryState, mut params: Params) -> Result<Answer, ApiError> {
     let selection = params.selection()?;
@@ -18,8 +19,13 @@ pub(super) fn answer(state: &QueryState, mut params: Params) -> Result<Answer, A
 
 /// Merges and names a selection.
 pub(super) fn profile(state: &QueryState, selection: Selection) -> Result<SymbolizedProfile, ApiError> {
+    let asked = selection.window;
+    let selection = super::level::narrow(state, selection)?;
     let found = state.store.merged(&selection)?;
-    let Selection { window, profile_type, .. } = selection;
+    watch::check()?;
+    let (window, profile_type) = (asked, selection.profile_type);
     let profile = Profile { merged: found.merged, profile_type, unit: found.unit, window, completeness: found.completeness };
-    Ok(profile.symbolize(&*state.symbols))
+    let named = profile.symbolize(&*state.symbols);
+    watch::check()?;
+    Ok(named)
 }

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use flamekeeper_profile::ParseBuildIdError;
 use flamekeeper_symbolizer::AddError;
 use flamekeeper_wire::gzip::GunzipError;
+use flamekeeper_wire::lz4::Lz4Error;
 use flamekeeper_wire::{DecodeError, ParseBatchIdError};
 
 use super::validate::InvalidBatch;
@@ -34,6 +35,9 @@ pub enum IngestError {
     /// It is damaged gzip, or would be too large.
     #[error(transparent)]
     Gunzip(#[from] GunzipError),
+    /// It is a damaged LZ4 block, or would be too large.
+    #[error(transparent)]
+    Lz4(#[from] Lz4Error),
     /// It is no batch.
     #[error(transparent)]
     Decode(#[from] DecodeError),
@@ -46,8 +50,8 @@ pub enum IngestError {
     /// The build id in the path is wrong.
     #[error(transparent)]
     BuildId(#[from] ParseBuildIdError),
-    /// The body is no list of build ids.
-    #[error("the body must be {{\"build_ids\": [...]}} with at most {limit} entries: {message}")]
+    /// The body is no list of offers.
+    #[error("the body must be {{\"agent\": ..., \"offers\": [...]}} with at most {limit} entries: {message}")]
     Request {
         /// The limit.
         limit: usize,
@@ -57,6 +61,15 @@ pub enum IngestError {
     /// The object cannot be used.
     #[error(transparent)]
     Symbols(#[from] AddError),
+    /// The part belongs to no upload that is under way.
+    #[error("there is no such lease, or it has ended; offer the object again")]
+    NoLease,
+    /// The part is not as it was offered.
+    #[error("every part but the last must be {} bytes long, and all together as long as was offered", flamekeeper_wire::symbols::MAX_PART)]
+    PartLength,
+    /// What was uploaded cannot be kept.
+    #[error("an upload cannot be kept: {0}")]
+    Upload(#[source] std::io::Error),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -69,24 +82,69 @@ pub enum IngestError {
 }
 
 impl IngestError {
+    /// The reason in one word, by which it is counted.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. }
+            | Self::Lz4(Lz4Error::TooLarge { .. })
+            | Self::Gunzip(GunzipError::TooLarge { .. })
+            | Self::Decode(DecodeError::Limit { .. })
+            | Self::Store(StoreError::TooLong { .. }) => "too_large",
+            Self::Slow { .. } => "slow",
+            Self::Cut(_) => "cut",
+            Self::Encoding(_) => "encoding",
+            Self::Gunzip(_) | Self::Lz4(_) | Self::Decode(_) => "damaged",
+            Self::Invalid(invalid) => invalid.reason(),
+            Self::Key(_) | Self::BuildId(_) | Self::Request { .. } => "request",
+            Self::Symbols(_) => "symbols",
+            Self::NoLease | Self::PartLength | Self::Upload(_) => "upload",
+            Self::Store(StoreError::Expired { .. }) => "expired",
+            Self::Store(StoreError::Full { .. }) => "full",
+            Self::Store(StoreError::Closed) => "closed",
+            Self::Store(_) => "store",
+            Self::Busy => "busy",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// For how many seconds the sender should wait, where there is no room for now.
+    #[must_use]
+    pub const fn pause(&self) -> Option<&'static str> {
+        match self {
+            Self::Busy => Some("2"),
+            // The next pass that may make room.
+            Self::Store(StoreError::Full { .. }) => Some("60"),
+            _ => None,
+        }
+    }
+
     /// The HTTP status that goes with it. Only 4xx other than 408 and 429 are final for a sender.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::TooLarge { .. } | Self::Gunzip(GunzipError::TooLarge { .. }) | Self::Decode(DecodeError::Limit { .. }) => {
-                StatusCode::PAYLOAD_TOO_LARGE
-            }
+            Self::TooLarge { .. }
+            | Self::Lz4(Lz4Error::TooLarge { .. })
+            | Self::Gunzip(GunzipError::TooLarge { .. })
+            | Self::Decode(DecodeError::Limit { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow { .. } => StatusCode::REQUEST_TIMEOUT,
             // The sender still has the whole body: what arrived may be the network's fault.
             Self::Cut(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Gunzip(_) | Self::Decode(_) | Self::Invalid(_) | Self::Key(_) | Self::BuildId(_) | Self::Request { .. } => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Gunzip(_)
+            | Self::Lz4(_)
+            | Self::PartLength
+            | Self::Decode(_)
+            | Self::Invalid(_)
+            | Self::Key(_)
+            | Self::BuildId(_)
+            | Self::Request { .. } => StatusCode::BAD_REQUEST,
+            Self::NoLease => StatusCode::GONE,
+            Self::Store(StoreError::Expired { .. }) => StatusCode::BAD_REQUEST,
             Self::Store(StoreError::TooLong { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Symbols(error) if error.is_final() => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Store(_) | Self::Symbols(_) | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Busy | Self::Store(StoreError::Full { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(_) | Self::Symbols(_) | Self::Upload(_) | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }
@@ -94,15 +152,33 @@ impl IngestError {
 impl IntoResponse for IngestError {
     fn into_response(self) -> Response {
         let status = self.status();
-        if status.is_server_error() && !matches!(self, Self::Busy) {
+        let pause = self.pause();
+        if status.is_server_error() && pause.is_none() {
             tracing::error!(error = %self, "what an agent sent could not be stored");
         } else {
             tracing::debug!(error = %self, status = status.as_u16(), "what an agent sent was not taken");
         }
         let mut response = (status, axum::Json(serde_json::json!({ "error": self.to_string() }))).into_response();
-        if matches!(self, Self::Busy) {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        if let Some(seconds) = pause {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A sender is told to wait where there is no room, and to give up where a batch can never be stored.
+    #[test]
+    fn full_and_expired() {
+        let response = |error: StoreError| IngestError::from(error).into_response();
+        let full = response(StoreError::Full { what: "nothing is free" });
+        assert_eq!(full.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(full.headers().get(header::RETRY_AFTER).unwrap(), "60");
+        let expired = response(StoreError::Expired { kept_from: 5.0 });
+        assert_eq!((expired.status(), expired.headers().get(header::RETRY_AFTER)), (StatusCode::BAD_REQUEST, None));
+        assert_eq!(response(StoreError::Closed).status(), StatusCode::INTERNAL_SERVER_ERROR);
     }
 }

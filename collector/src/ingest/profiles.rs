@@ -23,7 +23,7 @@ pub(super) async fn receive(State(state): State<IngestState>, headers: HeaderMap
             accepted(appended)
         }
         Err(error) => {
-            IngestCounters::count(if matches!(error, IngestError::Busy) { &counters.deferred } else { &counters.rejected });
+            counters.refuse(&error);
             error.into_response()
         }
     }
@@ -39,6 +39,9 @@ async fn store(state: IngestState, headers: HeaderMap, body: Body) -> Result<App
         let decompressed = decompressed(&headers, &bytes, state.limits.batch.decompressed_bytes)?;
         let batch = flamekeeper_wire::decode(&decompressed, &state.limits.batch)?;
         validate::validate(&batch, &state.limits.accepted, (state.now)())?;
+        if let Some(debuginfod) = &state.debuginfod {
+            debuginfod.note_seen(&batch.tables);
+        }
         Ok(state.store.append(&id, batch)?)
     };
     // Once begun it is finished, even where the sender has left: it will send the batch again, and be told so.

@@ -54,6 +54,19 @@ pub enum InvalidBatch {
     },
 }
 
+impl InvalidBatch {
+    /// The reason in one word, by which it is counted.
+    pub(super) const fn reason(self) -> &'static str {
+        match self {
+            Self::NoTime => "no_time",
+            Self::TooOld { .. } => "too_old",
+            Self::Future { .. } => "future",
+            Self::TooLong { .. } => "too_long",
+            Self::Labels { .. } => "labels",
+        }
+    }
+}
+
 /// Checks a batch against the clock and the store's bounds.
 ///
 /// # Errors
@@ -86,7 +99,7 @@ pub(super) fn validate(batch: &Batch, accepted: &Accepted, now: Timestamp) -> Re
 
 #[cfg(test)]
 mod tests {
-    use flamekeeper_profile::{Ledger, SampleType, Series, Tables, Window};
+    use flamekeeper_profile::{AgentFigures, Ledger, SampleType, Series, Tables, Window};
 
     use super::*;
 
@@ -96,7 +109,8 @@ mod tests {
         let labels = Labels::new().with("service", &"x".repeat(label));
         let series = Series { labels, sample_type: SampleType::cpu(1), values: Vec::new() };
         let window = Window::new(Timestamp(from), Timestamp(from + length));
-        Batch { window, labels: Labels::new(), tables: Tables::new(), series: vec![series], ledger: Ledger::new() }
+        let (tables, ledger, figures) = (Tables::new(), Ledger::new(), AgentFigures::default());
+        Batch { window, labels: Labels::new(), tables, series: vec![series], ledger, figures }
     }
 
     /// Late and slightly early windows are taken, others refused with the reason.

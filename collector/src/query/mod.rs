@@ -4,6 +4,7 @@
 //! in, a [`SymbolizedProfile`] comes out, and [`crate::render`] writes it as JSON, SVG, folded text or pprof. Nothing here
 //! does I/O but the [`flamekeeper_symbolizer::Symbolize`] that is handed in.
 
+pub mod diff;
 mod names;
 mod profile;
 mod prune;

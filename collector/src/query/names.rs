@@ -1,9 +1,12 @@
 //! The names of all locations of a profile.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use flamekeeper_profile::{Frame, FrameKind, Id, LocationId, Stack, StackEnd, Table, Tables};
-use flamekeeper_symbolizer::Symbolize;
+use flamekeeper_profile::{Frame, FrameKind, Line, Location, LocationId, Stack, StackEnd, StringId, Table, Tables, UnnamedReason};
+use flamekeeper_symbolizer::{SymbolFrame, Symbolize, Symbolized};
+use foldhash::fast::RandomState;
+use indexmap::Equivalent;
 
 use super::symbolize;
 
@@ -12,57 +15,189 @@ use super::symbolize;
 /// A *frame* here is a function at a line; a *function* is what a call tree merges: equal name, module, kind and `inlined`.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
-    frames: Table<Frame>,
+    /// Mostly each once.
+    frames: Vec<Frame>,
     /// Function of each frame.
     function: Vec<u32>,
     /// The first frame of each function.
-    functions: Vec<Id<Frame>>,
+    functions: Vec<u32>,
     /// For each location the part of `flat` that holds its frames, innermost first.
     ranges: Vec<(u32, u32)>,
-    flat: Vec<Id<Frame>>,
+    flat: Vec<u32>,
     /// The function of each element of `flat`.
     flat_functions: Vec<u32>,
     truncated: HashMap<StackEnd, u32>,
     no_stack: Option<u32>,
 }
 
-type FunctionKey = (Box<str>, Box<str>, FrameKind, bool);
-
-#[derive(Default)]
-struct Builder {
-    names: Names,
-    keys: HashMap<FunctionKey, u32>,
+/// What makes two frames the same function. The module is the handle of the object's path; none for what has no module.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Function {
+    name: Arc<str>,
+    module: Option<StringId>,
+    kind: FrameKind,
+    inlined: bool,
 }
 
-impl Builder {
-    fn frame(&mut self, frame: Frame) -> Id<Frame> {
-        let known = self.names.frames.len();
-        let key: FunctionKey = (frame.name.clone(), frame.module.clone(), frame.kind, frame.inlined);
-        let id = self.names.frames.intern(frame);
-        if id.index() == known {
-            let next = count(self.names.functions.len());
-            let function = *self.keys.entry(key).or_insert(next);
-            if function == next {
-                self.names.functions.push(id);
+/// The same, not yet owned. Its hash is that of [`Function`]: the same fields in the same order.
+#[derive(Clone, Copy, Hash)]
+struct FunctionRef<'a> {
+    name: &'a str,
+    module: Option<StringId>,
+    kind: FrameKind,
+    inlined: bool,
+}
+
+impl Equivalent<Function> for FunctionRef<'_> {
+    fn equivalent(&self, function: &Function) -> bool {
+        let Function { name, module, kind, inlined } = function;
+        *self.name == **name && self.module == *module && self.kind == *kind && self.inlined == *inlined
+    }
+}
+
+/// A module as frames name it. Objects of one path are one module.
+#[derive(Clone)]
+struct Module {
+    id: Option<StringId>,
+    path: Arc<str>,
+}
+
+/// What a frame is known by that was met before, without a look at its texts.
+#[derive(PartialEq, Eq, Hash)]
+enum Known {
+    /// The frame of a symbol file, by its address, which `Builder::met` keeps.
+    Symbol(*const SymbolFrame, Option<StringId>, FrameKind),
+    /// One that the sender named.
+    Sent(Line, bool, Option<StringId>, FrameKind),
+}
+
+struct Builder<'a> {
+    tables: &'a Tables,
+    names: Names,
+    keys: Table<Function>,
+    known: HashMap<Known, u32, RandomState>,
+    /// Frames that `known` has by their addresses: as long as they are here, none of these becomes another's.
+    met: Vec<Arc<SymbolFrame>>,
+    texts: HashMap<StringId, Arc<str>, RandomState>,
+    /// Of each object.
+    modules: Vec<Module>,
+    no_module: Module,
+}
+
+impl<'a> Builder<'a> {
+    fn new(tables: &'a Tables) -> Self {
+        let no_module = Module { id: None, path: Arc::from("") };
+        let mut builder = Self {
+            tables,
+            names: Names::default(),
+            keys: Table::default(),
+            known: HashMap::default(),
+            met: Vec::new(),
+            texts: HashMap::default(),
+            modules: Vec::new(),
+            no_module,
+        };
+        let module = |(_, object): (_, &flamekeeper_profile::Object)| {
+            let path = builder.text(object.path);
+            Module { id: Some(object.path).filter(|_| !path.is_empty()), path }
+        };
+        builder.modules = tables.objects().iter().map(module).collect();
+        builder
+    }
+
+    /// A text of the tables, shared.
+    fn text(&mut self, id: StringId) -> Arc<str> {
+        Arc::clone(self.texts.entry(id).or_insert_with(|| self.tables.string(id).into()))
+    }
+
+    /// A frame that is new.
+    fn push(&mut self, frame: Frame, module: Option<StringId>) -> u32 {
+        let number = count(self.names.frames.len());
+        let key = FunctionRef { name: &frame.name, module, kind: frame.kind, inlined: frame.inlined };
+        let owned = || Function { name: Arc::clone(&frame.name), module, kind: key.kind, inlined: key.inlined };
+        let function = self.keys.intern_with(&key, owned).index();
+        if function == self.names.functions.len() {
+            self.names.functions.push(number);
+        }
+        self.names.function.push(count(function));
+        self.names.frames.push(frame);
+        number
+    }
+
+    fn marker(&mut self, text: &str) -> u32 {
+        let number = self.push(Frame::marker(text), None);
+        self.names.function[number as usize]
+    }
+
+    fn tell(&mut self, frame: u32) {
+        self.names.flat.push(frame);
+        self.names.flat_functions.push(self.names.function[frame as usize]);
+    }
+
+    /// Tells the frames of a location, **innermost first**; there is always at least one. A location without a name becomes
+    /// `module+0xaddress`, with the reason.
+    fn location(&mut self, location: &Location, answer: Option<Symbolized>) {
+        let module = location.object.and_then(|object| self.modules.get(object.index())).unwrap_or(&self.no_module).clone();
+        match answer {
+            None => self.sent(location, &module),
+            Some(Symbolized::Unknown(reason)) => self.unnamed(location, &module, reason, false),
+            Some(Symbolized::Frames(frames)) if frames.is_empty() => self.unnamed(location, &module, UnnamedReason::NotCovered, false),
+            Some(Symbolized::Frames(frames)) => frames.iter().for_each(|frame| self.found(location, &module, frame)),
+        }
+    }
+
+    fn unnamed(&mut self, location: &Location, module: &Module, reason: UnnamedReason, inlined: bool) {
+        let frame = self.push(symbolize::unnamed(&module.path, location, reason, inlined), module.id);
+        self.tell(frame);
+    }
+
+    /// A frame of a symbol file. One that was met before, as most were, costs a hash of its address.
+    fn found(&mut self, location: &Location, module: &Module, frame: &Arc<SymbolFrame>) {
+        let known = Known::Symbol(Arc::as_ptr(frame), module.id, location.kind);
+        if let Some(number) = self.known.get(&known) {
+            return self.tell(*number);
+        }
+        let SymbolFrame { function, start_line, file, line, inlined } = &**frame;
+        if function.is_empty() {
+            return self.unnamed(location, module, UnnamedReason::NotCovered, *inlined);
+        }
+        let new = Frame {
+            name: Arc::clone(function),
+            module: Arc::clone(&module.path),
+            file: Arc::clone(file),
+            line: *line,
+            start_line: *start_line,
+            kind: location.kind,
+            inlined: *inlined,
+            unnamed: None,
+        };
+        let number = self.push(new, module.id);
+        self.known.insert(known, number);
+        self.met.push(Arc::clone(frame));
+        self.tell(number);
+    }
+
+    /// The frames that the sender named itself. A nameless one among named ones is unnamed.
+    fn sent(&mut self, location: &Location, module: &Module) {
+        let outermost = location.lines.len().saturating_sub(1);
+        for (index, line) in location.lines.iter().enumerate() {
+            let inlined = index < outermost;
+            let known = Known::Sent(*line, inlined, module.id, location.kind);
+            if let Some(number) = self.known.get(&known) {
+                self.tell(*number);
+                continue;
             }
-            self.names.function.push(function);
+            let (name, file) = (self.text(line.function), self.text(line.file));
+            if name.is_empty() {
+                self.unnamed(location, module, UnnamedReason::NotCovered, inlined);
+                continue;
+            }
+            let (module_path, kind) = (Arc::clone(&module.path), location.kind);
+            let new = Frame { name, module: module_path, file, line: line.line, start_line: 0, kind, inlined, unnamed: None };
+            let number = self.push(new, module.id);
+            self.known.insert(known, number);
+            self.tell(number);
         }
-        id
-    }
-
-    fn marker(&mut self, text: String) -> u32 {
-        let id = self.frame(symbolize::marker(text));
-        self.names.function[id.index()]
-    }
-
-    fn location(&mut self, frames: Vec<Frame>) {
-        let start = count(self.names.flat.len());
-        for frame in frames {
-            let id = self.frame(frame);
-            self.names.flat.push(id);
-            self.names.flat_functions.push(self.names.function[id.index()]);
-        }
-        self.names.ranges.push((start, count(self.names.flat.len())));
     }
 }
 
@@ -74,7 +209,7 @@ fn count(len: usize) -> u32 {
 impl Names {
     /// Names every location that one of the stacks holds, once each.
     pub(super) fn of<'a>(tables: &'a Tables, stacks: impl Iterator<Item = Option<&'a Stack>>, symbols: &dyn Symbolize) -> Self {
-        let mut builder = Builder::default();
+        let mut builder = Builder::new(tables);
         let mut used = vec![false; tables.locations().len()];
         for stack in stacks {
             let (locations, end) = stack.map_or((&[][..], StackEnd::Unstated), |stack| (&*stack.locations, stack.end));
@@ -85,16 +220,21 @@ impl Names {
             }
             if let StackEnd::Truncated(reason) = end {
                 if !builder.names.truncated.contains_key(&end) {
-                    let function = builder.marker(format!("[truncated: {}]", reason.as_str()));
+                    let function = builder.marker(&format!("[truncated: {}]", reason.as_str()));
                     builder.names.truncated.insert(end, function);
                 }
             } else if locations.is_empty() && builder.names.no_stack.is_none() {
-                builder.names.no_stack = Some(builder.marker("[no stack]".to_owned()));
+                builder.names.no_stack = Some(builder.marker("[no stack]"));
             }
         }
-        for (id, location) in tables.locations().iter() {
-            let frames = if used[id.index()] { symbolize::frames(tables, location, symbols) } else { Vec::new() };
-            builder.location(frames);
+        let answers = symbolize::answers(tables, &used, symbols);
+        for (((_, location), used), answer) in tables.locations().iter().zip(used).zip(answers) {
+            let start = count(builder.names.flat.len());
+            if used {
+                builder.location(location, answer);
+            }
+            let end = count(builder.names.flat.len());
+            builder.names.ranges.push((start, end));
         }
         builder.names
     }
@@ -105,8 +245,8 @@ impl Names {
 
     /// The frames of a location, innermost first. None for a location that no stack holds.
     pub fn location(&self, location: LocationId) -> impl Iterator<Item = &Frame> {
-        // Every handle in `flat` is one of `frames`, so that none is left out.
-        self.flat[self.range(location)].iter().filter_map(|id| self.frames.get(*id))
+        // Every number in `flat` is one of `frames`, so that none is left out.
+        self.flat[self.range(location)].iter().filter_map(|frame| self.frames.get(*frame as usize))
     }
 
     /// The functions of a location, innermost first.
@@ -117,7 +257,7 @@ impl Names {
     /// Each function by the first frame that was seen of it.
     pub(super) fn functions(&self) -> impl Iterator<Item = &Frame> {
         // As above: one for each function, in their order.
-        self.functions.iter().filter_map(|id| self.frames.get(*id))
+        self.functions.iter().filter_map(|frame| self.frames.get(*frame as usize))
     }
 
     /// The marker at the root side of a stack that does not reach a root, or that holds nothing.

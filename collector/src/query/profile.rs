@@ -155,15 +155,21 @@ impl SymbolizedProfile {
 
     /// Counts again what the stacks say of themselves.
     fn count(&mut self) {
-        let mut counted = Completeness { ledger: self.completeness.ledger, ..Completeness::default() };
+        let counted = self.counted(self.stacks.iter().copied());
+        self.completeness = Completeness { ledger: self.completeness.ledger, ..counted };
+    }
+
+    /// What some of the stacks say of themselves, with an empty ledger.
+    pub(super) fn counted(&self, stacks: impl Iterator<Item = (StackId, Value)>) -> Completeness {
+        let mut counted = Completeness::default();
         let functions: Vec<_> = self.names.functions().collect();
         let mut seen = vec![false; functions.len()];
-        for (stack, value) in &self.stacks {
-            let (locations, end) = self.stack(*stack);
+        for (stack, value) in stacks {
+            let (locations, end) = self.stack(stack);
             counted.count(value.samples, end);
             let leaf = locations.first().and_then(|leaf| self.names.location(*leaf).next());
-            if leaf.is_some_and(|leaf| leaf.unnamed.is_some()) {
-                counted.unnamed = counted.unnamed.saturating_add(value.samples);
+            if let Some(reason) = leaf.and_then(|leaf| leaf.unnamed) {
+                counted.count_unnamed(value.samples, reason);
             }
             for location in locations {
                 for function in self.names.location_functions(*location) {
@@ -175,7 +181,6 @@ impl SymbolizedProfile {
             counted.frames += 1;
             counted.frames_unnamed += u64::from(frame.unnamed.is_some());
         }
-        drop(functions);
-        self.completeness = counted;
+        counted
     }
 }

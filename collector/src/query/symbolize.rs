@@ -1,78 +1,49 @@
-//! Names for locations: each distinct one is looked up once.
+//! What is known of each location of a profile: looked up object by object, each location once.
 
-use flamekeeper_profile::{Frame, FrameKind, Line, Location, Tables, UnnamedReason};
-use flamekeeper_symbolizer::{SymbolFrame, Symbolize, Symbolized};
+use std::sync::Arc;
 
-/// The frames of a location, **innermost first**; there is always at least one. Names that the sender gave are taken as
-/// they are; a location without a name becomes `module+0xaddress`, with the reason.
-pub(super) fn frames(tables: &Tables, location: &Location, symbols: &dyn Symbolize) -> Vec<Frame> {
-    let object = location.object.and_then(|id| tables.object(id));
-    let module = object.map_or("", |object| tables.string(object.path));
-    let sent = sent_frames(tables, location, module);
-    if !sent.is_empty() {
-        return sent;
-    }
-    let found = match object {
-        None => Symbolized::Unknown(UnnamedReason::NoMapping),
-        Some(object) => symbols.symbolize(object.build_id.as_ref(), module, location.address),
-    };
-    match found {
-        Symbolized::Frames(frames) if !frames.is_empty() => frames.into_iter().map(|frame| found_frame(frame, location, module)).collect(),
-        Symbolized::Frames(_) => vec![unnamed(location, module, UnnamedReason::NotCovered)],
-        Symbolized::Unknown(reason) => vec![unnamed(location, module, reason)],
-    }
+use flamekeeper_profile::{Frame, Location, LocationId, Svma, Tables, UnnamedReason};
+use flamekeeper_symbolizer::{Symbolize, Symbolized};
+
+/// Whether the sender named it: names that the sender gave are taken as they are.
+pub(super) fn is_named(tables: &Tables, location: &Location) -> bool {
+    location.lines.iter().any(|line| !tables.string(line.function).is_empty())
 }
 
-/// The frames that the sender named itself. A nameless one among named ones is unnamed; none at all if no line has a name.
-fn sent_frames(tables: &Tables, location: &Location, module: &str) -> Vec<Frame> {
-    let name = |index: usize| location.lines.get(index).map_or("", |line| tables.string(line.function));
-    let outermost = location.lines.len().saturating_sub(1);
-    if (0..location.lines.len()).all(|index| name(index).is_empty()) {
-        return Vec::new();
+/// The answers for the locations that `wanted` marks, by their place; none for the others, and for those that the sender named.
+pub(super) fn answers(tables: &Tables, wanted: &[bool], symbols: &dyn Symbolize) -> Vec<Option<Symbolized>> {
+    let mut answers = vec![None; wanted.len()];
+    let mut of_objects: Vec<(Vec<LocationId>, Vec<Svma>)> = vec![Default::default(); tables.objects().len()];
+    for ((id, location), _) in tables.locations().iter().zip(wanted).filter(|(_, wanted)| **wanted) {
+        if is_named(tables, location) {
+            continue;
+        }
+        match location.object.and_then(|object| of_objects.get_mut(object.index())) {
+            Some((locations, addresses)) => {
+                locations.push(id);
+                addresses.push(location.address);
+            }
+            None => answers[id.index()] = Some(Symbolized::Unknown(UnnamedReason::NoMapping)),
+        }
     }
-    let frame = |(index, line): (usize, &Line)| {
-        let frame = SymbolFrame {
-            function: name(index).to_owned(),
-            file: tables.string(line.file).to_owned(),
-            line: line.line,
-            inlined: index < outermost,
-        };
-        found_frame(frame, location, module)
-    };
-    location.lines.iter().enumerate().map(frame).collect()
-}
-
-fn found_frame(found: SymbolFrame, location: &Location, module: &str) -> Frame {
-    if found.function.is_empty() {
-        return Frame { inlined: found.inlined, ..unnamed(location, module, UnnamedReason::NotCovered) };
+    for ((_, object), (locations, addresses)) in tables.objects().iter().zip(of_objects) {
+        if !locations.is_empty() {
+            let found = symbols.symbolize_all(object.build_id.as_ref(), tables.string(object.path), &addresses);
+            locations.iter().zip(found).for_each(|(location, found)| answers[location.index()] = Some(found));
+        }
     }
-    Frame {
-        name: found.function.into(),
-        module: module.into(),
-        file: found.file.into(),
-        line: found.line,
-        kind: location.kind,
-        inlined: found.inlined,
-        unnamed: None,
-    }
+    answers
 }
 
 /// `libc.so.6+0x1234`; the module of an address in no file is written `[unknown]`.
-fn unnamed(location: &Location, module: &str, reason: UnnamedReason) -> Frame {
+pub(super) fn unnamed(module: &Arc<str>, location: &Location, reason: UnnamedReason, inlined: bool) -> Frame {
     let file_name = module.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("[unknown]");
     Frame {
         name: format!("{file_name}+{:#x}", location.address).into(),
-        module: module.into(),
-        file: "".into(),
-        line: 0,
+        module: Arc::clone(module),
         kind: location.kind,
-        inlined: false,
+        inlined,
         unnamed: Some(reason),
+        ..Frame::marker("")
     }
-}
-
-/// A frame that is no function: it says how a stack ends. It is drawn and stands in folded text, but is no function in a
-/// table.
-pub(super) fn marker(text: String) -> Frame {
-    Frame { name: text.into(), module: "".into(), file: "".into(), line: 0, kind: FrameKind::Other, inlined: false, unnamed: None }
 }

@@ -48,7 +48,7 @@ impl SymbolizedProfile {
     }
 
     /// For each function of the names the place of its group, and the groups: functions whether inlined or not.
-    fn groups(&self) -> (Vec<usize>, Vec<Function>) {
+    pub(super) fn groups(&self) -> (Vec<usize>, Vec<Function>) {
         let mut places: HashMap<(&str, &str, FrameKind), usize> = HashMap::new();
         let mut groups = Vec::new();
         let group_of = self.names.functions().map(|frame| {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use flamekeeper_profile::{CallTree, Frame};
+use flamekeeper_profile::{CallTree, Frame, UnnamedReason};
 use serde::Serialize;
 
 use super::completeness::CompletenessJson;
@@ -24,15 +24,18 @@ struct FlamegraphJson<'a> {
     nodes: NodesJson,
 }
 
-/// One element for each frame that the nodes use, in the order of their first use. `name`, `module` and `file` are places
-/// in `strings`, `kind` one in `kinds`.
+/// One element for each frame that the nodes use, in the order of their first use. `name`, `module`, `file` and
+/// `unnamed` are places in `strings`, `kind` one in `kinds`.
 #[derive(Default, Serialize)]
 struct FramesJson {
     name: Vec<u32>,
     module: Vec<u32>,
     file: Vec<u32>,
     line: Vec<u32>,
+    start_line: Vec<u32>,
     kind: Vec<u32>,
+    /// Why it has no name; the empty string for one that has.
+    unnamed: Vec<u32>,
 }
 
 /// One element for each node, in preorder.
@@ -122,9 +125,11 @@ impl<'a> Columns<'a> {
         self.frames.module.push(self.strings.place(&frame.module));
         self.frames.file.push(self.strings.place(&frame.file));
         self.frames.line.push(frame.line);
+        self.frames.start_line.push(frame.start_line);
         // The first frame asked for is the root's, of the root's own kind.
         let kind = if next == 0 { 0 } else { self.kind(frame) };
         self.frames.kind.push(kind);
+        self.frames.unnamed.push(self.strings.place(frame.unnamed.map_or("", UnnamedReason::as_str)));
         next
     }
 
@@ -161,6 +166,9 @@ struct FunctionJson<'a> {
     file: &'a str,
     line: u32,
     kind: &'static str,
+    /// Why it has no name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unnamed: Option<&'static str>,
     #[serde(rename = "self")]
     self_value: u64,
     total: u64,
@@ -175,6 +183,7 @@ impl<'a> From<&'a Function> for FunctionJson<'a> {
             file: &frame.file,
             line: frame.line,
             kind: frame.kind.as_str(),
+            unnamed: frame.unnamed.map(UnnamedReason::as_str),
             self_value: function.self_value,
             total: function.total,
         }

@@ -1,12 +1,14 @@
 //! What a profile is written as. All of this is pure: a [`crate::query::SymbolizedProfile`] in, bytes or text out.
 
 mod completeness;
+mod diff;
 mod folded;
 mod json;
 pub mod pprof;
 mod svg;
 
 pub use completeness::CompletenessJson;
+pub use diff::{DiffSide, diff_json};
 pub use folded::folded;
 pub use json::{flamegraph_json, top_json};
 pub use svg::{SvgError, svg};

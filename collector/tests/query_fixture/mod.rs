@@ -1,6 +1,8 @@
 //! A small profile whose truth is written down here, and random ones.
 #![allow(dead_code)] // Each test program uses a part of it.
 
+use std::sync::Arc;
+
 use flamekeeper_collector::query::{Profile, SymbolizedProfile};
 use flamekeeper_profile::{
     BuildId, BuildIdKind, Completeness, FrameKind, Line, Location, LocationId, LossReason, Merged, ObjectId, SampleType, StackEnd,
@@ -22,17 +24,19 @@ impl Symbolize for Names {
             Some(id) if id.bytes() != API_ID => return Symbolized::Unknown(UnnamedReason::NoSymbols),
             Some(_) => {}
         }
-        let frame = |function: &str, line, inlined| SymbolFrame { function: function.into(), file: "src/main.rs".into(), line, inlined };
+        let frame = |function: &str, line, inlined| {
+            Arc::new(SymbolFrame { function: function.into(), start_line: 0, file: "src/main.rs".into(), line, inlined })
+        };
         match address.0 {
-            0x1000 => Symbolized::Frames(vec![frame("main", 10, false)]),
-            0x1010 => Symbolized::Frames(vec![frame("main", 12, false)]),
+            0x1000 => Symbolized::Frames([frame("main", 10, false)].into()),
+            0x1010 => Symbolized::Frames([frame("main", 12, false)].into()),
             // An inlined chain: `leaf` within `middle` within `serve`.
             0x2000 => {
-                Symbolized::Frames(vec![frame("api::leaf<T>", 30, true), frame("api::middle", 40, true), frame("api::serve", 50, false)])
+                Symbolized::Frames([frame("api::leaf<T>", 30, true), frame("api::middle", 40, true), frame("api::serve", 50, false)].into())
             }
-            0x3000 => Symbolized::Frames(vec![frame("recurse", 60, false)]),
-            0x3010 => Symbolized::Frames(vec![frame("recurse", 62, false)]),
-            other if other >= 0x10_0000 => Symbolized::Frames(vec![frame(&format!("function_{other:x}"), 1, false)]),
+            0x3000 => Symbolized::Frames([frame("recurse", 60, false)].into()),
+            0x3010 => Symbolized::Frames([frame("recurse", 62, false)].into()),
+            other if other >= 0x10_0000 => Symbolized::Frames([frame(&format!("function_{other:x}"), 1, false)].into()),
             _ => Symbolized::Unknown(UnnamedReason::NotCovered),
         }
     }

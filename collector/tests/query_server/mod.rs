@@ -9,10 +9,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use flamekeeper_collector::http::{QueryLimits, QueryState, query_routes};
+use flamekeeper_collector::deploys::Marks;
+use flamekeeper_collector::http::{Queries, QueryLimits, QueryState, query_routes};
 use flamekeeper_collector::store::{
     Appended, HostSummary, MergedProfile, Selection, SeriesSummary, Store, StoreError, StoreStatus, TimeSeries,
 };
+use flamekeeper_collector::watch::Ticker;
 use flamekeeper_profile::{Batch, Ledger, Series, StackEnd, Timestamp, Window, label};
 use flamekeeper_wire::BatchId;
 
@@ -52,6 +54,13 @@ impl Store for Batches {
 
     fn merged(&self, selection: &Selection) -> Result<MergedProfile, StoreError> {
         drop(self.hold.lock().unwrap());
+        if selection.profile_type == "endless" {
+            let rows = Ticker::current();
+            loop {
+                rows.tick().map_err(StoreError::Stopped)?;
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        }
         if selection.profile_type == "broken" {
             return Err(StoreError::TooLarge { limit: 5 });
         }
@@ -102,7 +111,8 @@ impl Store for Batches {
     fn hosts(&self, window: Window) -> Result<Vec<HostSummary>, StoreError> {
         let mut found: BTreeMap<String, HostSummary> = BTreeMap::new();
         for batch in self.within(window) {
-            let new = || HostSummary { labels: batch.labels.clone(), last_seen: batch.window.to, ledger: Ledger::new() };
+            let (labels, last_seen, figures) = (batch.labels.clone(), batch.window.to, batch.figures);
+            let new = || HostSummary { labels, last_seen, ledger: Ledger::new(), figures };
             let host = found.entry(batch.labels.get(label::HOST).to_owned()).or_insert_with(new);
             host.last_seen = host.last_seen.max(batch.window.to);
             host.ledger.add(&batch.ledger);
@@ -126,19 +136,31 @@ impl Server {
     pub(crate) fn start(limits: QueryLimits) -> Self {
         let store = Arc::new(Batches::default());
         let shared: Arc<Batches> = Arc::clone(&store);
-        let state = QueryState { store: shared, symbols: Arc::new(Names), now: Arc::new(|| NOW), limits };
+        let state =
+            QueryState { store: shared, symbols: Arc::new(Names), now: Arc::new(|| NOW), limits, marks: Arc::new(Marks::in_memory()) };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
-        runtime.spawn(async move { axum::serve(listener, query_routes(state)).await });
+        runtime.spawn(async move { axum::serve(listener, query_routes(state, &Arc::<Queries>::default())).await });
         Self { address, store, _runtime: runtime }
     }
 
     /// Asks with further header lines, each ended by CR LF.
     pub(crate) fn ask(&self, path: &str, headers: &str) -> Answer {
+        self.send("GET", path, headers, "")
+    }
+
+    /// Posts JSON.
+    #[allow(dead_code)] // Each test program uses a part of it.
+    pub(crate) fn post(&self, path: &str, body: &str) -> Answer {
+        let headers = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+        self.send("POST", path, &headers, body)
+    }
+
+    fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n").unwrap();
+        write!(stream, "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n{body}").unwrap();
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).unwrap();
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
@@ -156,12 +178,14 @@ impl Server {
 
 /// An answer, with its head in lower case.
 #[derive(Debug)]
+#[allow(dead_code)] // Each test program uses a part of it.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
 }
 
+#[allow(dead_code)] // Each test program uses a part of it.
 impl Answer {
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use flamekeeper_collector::store::{Appended, EmbeddedStore, Selection, Store as _, StoreLimits};
+use flamekeeper_collector::store::{Appended, EmbeddedStore, Selection, Store, StoreLimits};
 use flamekeeper_profile::{
-    Batch, BuildId, BuildIdKind, FrameKind, Labels, Ledger, Line, Location, LossReason, SampleType, Series, StackEnd, StackId, StopReason,
-    Svma, Tables, Timestamp, Window,
+    AgentFigures, Batch, BuildId, BuildIdKind, FrameKind, Labels, Ledger, Line, Location, LossReason, SampleType, Series, StackEnd,
+    StackId, StopReason, Svma, Tables, Timestamp, Window,
 };
 use flamekeeper_wire::BatchId;
 
@@ -37,6 +37,12 @@ impl Random {
     pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len() as u64) as usize]
     }
+}
+
+/// A directory in memory where the system has one: these tests are about what is stored, not about the disk, and sync often.
+pub(crate) fn folder() -> tempfile::TempDir {
+    let memory = std::path::Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
 pub(crate) fn open(folder: &std::path::Path) -> EmbeddedStore {
@@ -91,6 +97,11 @@ pub(crate) fn types() -> [SampleType; 4] {
 /// A batch of one host with up to eight series in a window of the first hour.
 pub(crate) fn batch(random: &mut Random) -> Batch {
     let from = Timestamp(START + random.below(360) * 10 * SECOND + random.below(3));
+    batch_at(random, from)
+}
+
+/// A batch of one host with up to eight series in a window that starts there.
+pub(crate) fn batch_at(random: &mut Random, from: Timestamp) -> Batch {
     let host = random.pick(&["a", "b", "c"]);
     let mut tables = Tables::new();
     let mut series = Vec::new();
@@ -111,7 +122,25 @@ pub(crate) fn batch(random: &mut Random) -> Batch {
     ledger.take(random.below(1000) + 100);
     ledger.lose(random.pick(&LossReason::ALL), random.below(100));
     let labels = Labels::new().with("host", host);
-    Batch { window: Window::new(from, from.saturating_add(10 * SECOND)), labels, tables, series, ledger }
+    Batch { window: Window::new(from, from.saturating_add(10 * SECOND)), labels, tables, series, ledger, figures: AgentFigures::default() }
+}
+
+/// Batch `number` in a window of a second: three stacks of which one is its own, and a ledger that names it. The golden stores hold such.
+pub(crate) fn numbered(number: u64, from: u64) -> Batch {
+    let mut tables = Tables::new();
+    let mut values = Vec::new();
+    for address in [number, 1 << 40, (1 << 40) + number % 7] {
+        let location = tables.intern_address(FrameKind::Native, None, Svma(address));
+        values.push((tables.intern_stack(&[location], StackEnd::Root), 1));
+    }
+    values.sort_unstable();
+    values.dedup();
+    let labels = Labels::new().with("service", &format!("s{}", number % 5)).with("host", "a").with("pid", &(number / 3).to_string());
+    let mut ledger = Ledger::new();
+    ledger.take(values.len() as u64);
+    let series = vec![Series { labels: labels.clone(), sample_type: SampleType::cpu(1), values }];
+    let window = Window::new(Timestamp(from), Timestamp(from + SECOND));
+    Batch { window, labels, tables, series, ledger, figures: AgentFigures::default() }
 }
 
 /// What a stack is, whatever the tables it stands in.
@@ -151,11 +180,11 @@ pub(crate) fn sums(batches: &[Batch], selection: &Selection) -> Sums {
     sums
 }
 
-pub(crate) fn stored_sums(store: &EmbeddedStore, selection: &Selection) -> Sums {
+pub(crate) fn stored_sums(store: &dyn Store, selection: &Selection) -> Sums {
     let found = store.merged(selection).unwrap();
     found.merged.values().map(|(id, value)| (describe(&found.merged.tables, id), (value.weight, value.samples))).collect()
 }
 
-pub(crate) fn accept(store: &EmbeddedStore, id: &BatchId, batch: &Batch) {
+pub(crate) fn accept(store: &dyn Store, id: &BatchId, batch: &Batch) {
     assert_eq!(store.append(id, batch.clone()).unwrap(), Appended::Accepted);
 }

@@ -1,28 +1,47 @@
 //! Symbols of many objects, on disk, by build id.
 //!
 //! Invariants:
-//! - `DIR/KIND/HEX.sym` is the symbol file of the build id `KIND:HEX`; it is whole, and never changes but by being replaced.
-//!   It is written as `DIR/tmp/N`, flushed to disk and renamed.
-//! - A better source (debug information, then symbol table, then dynamic symbols) replaces a worse one, never the reverse.
-//! - `DIR/KIND/HEX.bad` says that the object stated this build id and that this version could not convert it. It stands
-//!   only where no symbol file does.
+//! - `DIR/KIND/HEX.sym` is the symbol file of the build id `KIND:HEX`; it is whole, and its content never changes but by being
+//!   replaced. It is written as `DIR/tmp/N`, flushed to disk and renamed.
+//! - A better source (debug information, then Go's table, symbol table, dynamic symbols) replaces a worse one, never the reverse.
+//! - `DIR/KIND/HEX.bad` says that the object stated this build id and that this version could not convert it, and why (see
+//!   `marker`). It stands only where no symbol file does.
+//! - All symbol files together take no more than the quota: one that comes takes the place of those whose last use lies furthest
+//!   back. When a file was last used stands on disk as its time of modification, to the hour.
 //! - The directory is the store's alone: symbol files are mapped.
+//!
+//! Objects are converted one at a time, in child processes where [`Conversion::Child`] is chosen.
 
+mod add;
+mod cache;
+mod error;
+mod files;
 mod index;
+mod manage;
+mod marker;
+mod offer;
 mod open_files;
+mod room;
 
-use std::fs::{self, File};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-use flamekeeper_object::{ObjectError, ObjectFacts, SymbolsPresent};
-use flamekeeper_profile::{BuildId, BuildIdKind, Svma, UnnamedReason};
+use flamekeeper_object::SymbolsPresent;
+use flamekeeper_profile::{BuildId, Svma, Timestamp, UnnamedReason};
 
-use self::index::{Index, Known};
+use self::cache::{Answers, Bound};
+pub use self::error::{AddError, Added, Addition, FailureReason, OpenStoreError};
+use self::files::Files;
+use self::index::{Generation, Index, Known};
+use self::manage::Counters;
+pub use self::manage::{StoredObject, StoredState, SymbolStatus};
+pub use self::offer::Held;
 use self::open_files::OpenFiles;
-use crate::convert::{ConvertError, Converter};
+use self::room::Clock;
+use crate::child::{ChildConverter, ChildLimits};
+use crate::symbol_file::SymbolFile;
 use crate::symbolized::{Symbolize, Symbolized};
 
 /// Bounds of a [`SymbolStore`].
@@ -32,70 +51,54 @@ pub struct SymbolLimits {
     pub object_bytes: u64,
     /// Most bytes of one section of it, decompressed.
     pub section_bytes: u64,
-    /// Most bytes of all symbol files together.
+    /// Most bytes of all symbol files together, on disk.
     pub store_bytes: u64,
     /// Most symbol files that are mapped at a time.
     pub open_files: usize,
+    /// Most bytes of memory for answers that are kept.
+    pub cache_bytes: usize,
 }
 
 impl Default for SymbolLimits {
     fn default() -> Self {
-        Self { object_bytes: 1 << 30, section_bytes: 1 << 30, store_bytes: 20 << 30, open_files: 512 }
+        Self { object_bytes: 1 << 30, section_bytes: 1 << 30, store_bytes: 20 << 30, open_files: 512, cache_bytes: 64 << 20 }
     }
 }
 
-/// A store that could not be opened.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot use {path} for symbols: {error}")]
-pub struct OpenStoreError {
-    path: String,
-    error: std::io::Error,
+/// Where objects are converted.
+#[derive(Clone, Debug, Default)]
+pub enum Conversion {
+    /// In this process, bounded by the limits on the object alone. For objects that one trusts, and for tests.
+    #[default]
+    InProcess,
+    /// In a child process with limits.
+    Child(ChildConverter),
 }
 
-/// What became of an object that was added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Added {
-    /// Its symbols are stored now.
-    Stored,
-    /// Symbols as good or better were there already.
-    AlreadyThere,
+impl Conversion {
+    const fn limits(&self) -> Option<&ChildLimits> {
+        match self {
+            Self::InProcess => None,
+            Self::Child(child) => Some(&child.limits),
+        }
+    }
 }
 
-/// An object that could not be added.
-#[derive(Debug, thiserror::Error)]
-pub enum AddError {
-    /// It is no ELF file.
-    #[error(transparent)]
-    Object(#[from] ObjectError),
-    /// It states another build id.
-    #[error("the object's build id is {found}, not {expected}")]
-    OtherBuildId {
-        /// The one that it was sent as.
-        expected: BuildId,
-        /// The one that it states.
-        found: BuildId,
-    },
-    /// Its symbols cannot be converted.
-    #[error(transparent)]
-    Convert(#[from] ConvertError),
-    /// The store has no room for it.
-    #[error("the symbol store is full: {used} of {limit} bytes; raise its limit or remove files")]
-    Full {
-        /// Bytes of all symbol files.
-        used: u64,
-        /// The limit in bytes.
-        limit: u64,
-    },
-    /// Its symbol file could not be written.
-    #[error("cannot write symbols: {0}")]
-    Write(#[from] std::io::Error),
+/// How a [`SymbolStore`] works.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// Its bounds.
+    pub limits: SymbolLimits,
+    /// Where objects are converted.
+    pub conversion: Conversion,
+    /// The wall clock, by which uses are noted. Uses keep their order where it stands still or jumps back.
+    pub clock: fn() -> Timestamp,
 }
 
-impl AddError {
-    /// Whether adding the same object again cannot succeed: the fault is the object's, not the store's.
-    #[must_use]
-    pub const fn is_final(&self) -> bool {
-        !matches!(self, Self::Full { .. } | Self::Write(_) | Self::Convert(ConvertError::Thread(_)))
+impl Default for StoreOptions {
+    /// Without a clock: uses have an order and no time.
+    fn default() -> Self {
+        Self { limits: SymbolLimits::default(), conversion: Conversion::default(), clock: || Timestamp(0) }
     }
 }
 
@@ -103,152 +106,158 @@ impl AddError {
 /// methods may be called from any thread.
 #[derive(Debug)]
 pub struct SymbolStore {
-    directory: PathBuf,
+    files: Files,
     limits: SymbolLimits,
+    conversion: Conversion,
+    clock: Clock,
     index: Index,
     open: OpenFiles,
-    /// Held while a symbol file is put in place, so that of two sources the better one stays.
+    answers: Bound,
+    counters: Counters,
+    /// Held while an object is converted: it may take much of the memory of this host.
+    converting: Mutex<()>,
+    /// Held while a symbol file is put in place or taken away, so that of two sources the better one stays.
     placing: Mutex<()>,
-    temporary: AtomicU64,
+    /// Objects whose conversion failed for a reason that may pass, and when.
+    postponed: Mutex<HashMap<BuildId, Instant>>,
 }
 
 impl SymbolStore {
-    /// Opens the store of a directory, which is made where it is missing.
+    /// Opens the store of a directory, which is made where it is missing; objects are converted in this process.
     ///
     /// # Errors
     /// [`OpenStoreError`] where the directory cannot be made, read or written.
     pub fn open(directory: &Path, limits: SymbolLimits) -> Result<Self, OpenStoreError> {
+        Self::open_with(directory, StoreOptions { limits, ..StoreOptions::default() })
+    }
+
+    /// Opens the store of a directory, which is made where it is missing.
+    ///
+    /// # Errors
+    /// [`OpenStoreError`] where the directory cannot be made, read or written.
+    pub fn open_with(directory: &Path, options: StoreOptions) -> Result<Self, OpenStoreError> {
+        let StoreOptions { limits, conversion, clock } = options;
         let failed = |error| OpenStoreError { path: directory.display().to_string(), error };
-        let temporary = directory.join("tmp");
-        for part in KINDS.map(|kind| directory.join(kind.as_str())).iter().chain([&temporary]) {
-            fs::create_dir_all(part).map_err(failed)?;
-        }
-        // Left by a store that was killed while it wrote.
-        for entry in fs::read_dir(&temporary).map_err(failed)? {
-            fs::remove_file(entry.map_err(failed)?.path()).map_err(failed)?;
-        }
-        let index = Index::read(directory).map_err(failed)?;
-        let open = OpenFiles::new(limits.open_files);
-        let directory = directory.to_owned();
-        Ok(Self { directory, limits, index, open, placing: Mutex::new(()), temporary: AtomicU64::new(0) })
+        let files = Files::open(directory).map_err(failed)?;
+        let index = Index::read(directory, conversion.limits()).map_err(failed)?;
+        Ok(Self {
+            clock: Clock::new(clock, index.newest_use()),
+            files,
+            limits,
+            conversion,
+            index,
+            open: OpenFiles::new(limits.open_files),
+            answers: Bound::new(limits.cache_bytes),
+            counters: Counters::default(),
+            converting: Mutex::new(()),
+            placing: Mutex::new(()),
+            postponed: Mutex::default(),
+        })
     }
 
     /// Those of the build ids for which an object is welcome: nothing is known of them yet.
     #[must_use]
     pub fn missing(&self, ids: &[BuildId]) -> Vec<BuildId> {
-        ids.iter().filter(|id| self.index.get(id).is_none()).cloned().collect()
+        ids.iter().filter(|id| self.index.get(id).is_none() && !self.is_postponed(id)).cloned().collect()
     }
 
     /// How many objects have symbols.
     #[must_use]
     pub fn objects(&self) -> usize {
-        self.index.objects()
+        self.index.totals().objects
     }
 
-    /// Bytes of all symbol files.
+    /// Bytes of all symbol files, as they take place on disk.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.index.bytes()
+        self.index.totals().bytes
     }
 
-    /// Converts an object's symbols and stores them. Takes as long as the conversion, some seconds for the largest objects.
-    ///
-    /// # Errors
-    /// [`AddError`]; of an object that cannot be converted the store remembers that it cannot.
-    pub fn add(&self, id: &BuildId, elf: &[u8]) -> Result<Added, AddError> {
-        let facts = ObjectFacts::of(elf)?;
-        check_identity(id, &facts)?;
-        if !self.welcome(id, facts.symbols) {
-            return Ok(Added::AlreadyThere);
+    /// What the names of an object come from; none where it has none.
+    #[must_use]
+    pub fn source(&self, id: &BuildId) -> Option<SymbolsPresent> {
+        match self.index.get(id)? {
+            Known::Stored { source, .. } => Some(source),
+            Known::Bad => None,
         }
-        self.check_room(0)?;
-        let converter = Converter { object_bytes: self.limits.object_bytes, section_bytes: self.limits.section_bytes };
-        let file = match converter.convert(elf) {
-            Ok(file) => file,
-            Err(error) => {
-                // An object without symbols says nothing about another host's, which may have a debug file.
-                if !matches!(error, ConvertError::Thread(_) | ConvertError::NoSymbols) {
-                    self.remember_bad(id, &error)?;
-                }
-                return Err(error.into());
-            }
-        };
-        self.check_room(file.as_bytes().len() as u64)?;
-        self.place(id, facts.symbols, file.as_bytes())
     }
 
     /// Names an address of an object.
     #[must_use]
     pub fn symbolize(&self, id: &BuildId, address: Svma) -> Symbolized {
-        let Some(file) = self.open.get(id) else {
-            return match self.index.get(id) {
-                None => Symbolized::Unknown(UnnamedReason::NoSymbols),
-                Some(Known::Bad) => Symbolized::Unknown(UnnamedReason::BadSymbols),
-                Some(Known::Stored { .. }) => self.open_and_symbolize(id, address),
-            };
+        let kept = self.index.touch(id, |known, generation, answers| match known {
+            Known::Bad => Ok(Symbolized::Unknown(UnnamedReason::BadSymbols)),
+            Known::Stored { .. } => answers.get(address, &self.answers).ok_or_else(|| (generation, Arc::clone(answers))),
+        });
+        match kept {
+            None => Symbolized::Unknown(UnnamedReason::NoSymbols),
+            Some(Ok(found)) => found,
+            Some(Err((generation, answers))) => {
+                let mut found = Symbolized::Unknown(UnnamedReason::NotCovered);
+                match self.look_up(id, generation, &answers, &[address], |_, answer| found = answer) {
+                    Ok(()) => found,
+                    Err(reason) => Symbolized::Unknown(reason),
+                }
+            }
+        }
+    }
+
+    /// Names many addresses of one object, in their order.
+    #[must_use]
+    pub fn symbolize_all(&self, id: &BuildId, addresses: &[Svma]) -> Vec<Symbolized> {
+        let all = |reason| vec![Symbolized::Unknown(reason); addresses.len()];
+        let stored = self.index.touch(id, |known, generation, answers| match known {
+            Known::Bad => None,
+            Known::Stored { .. } => Some((generation, Arc::clone(answers))),
+        });
+        let (generation, answers) = match stored {
+            None => return all(UnnamedReason::NoSymbols),
+            Some(None) => return all(UnnamedReason::BadSymbols),
+            Some(Some(stored)) => stored,
         };
-        file.symbolize(address)
-    }
-
-    fn open_and_symbolize(&self, id: &BuildId, address: Svma) -> Symbolized {
-        // Not while a better file takes the old one's place, whose mapping would then stay.
-        let guard = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = self.open.open(id, &self.path(id, "sym"));
-        drop(guard);
-        file.map_or(Symbolized::Unknown(UnnamedReason::BadSymbols), |file| file.symbolize(address))
-    }
-
-    fn welcome(&self, id: &BuildId, symbols: SymbolsPresent) -> bool {
-        match self.index.get(id) {
-            Some(Known::Stored { source, .. }) => source < symbols,
-            Some(Known::Bad) | None => true,
+        let (mut found, missing) = answers.get_all(addresses, &self.answers);
+        if missing.is_empty() {
+            return found;
+        }
+        let wanted: Vec<Svma> = missing.iter().map(|place| addresses[*place]).collect();
+        let looked_up = self.look_up(id, generation, &answers, &wanted, |number, answer| found[missing[number]] = answer);
+        match looked_up {
+            Ok(()) => found,
+            Err(reason) => all(reason),
         }
     }
 
-    fn check_room(&self, more: u64) -> Result<(), AddError> {
-        let (used, limit) = (self.bytes(), self.limits.store_bytes);
-        if used.saturating_add(more) > limit { Err(AddError::Full { used, limit }) } else { Ok(()) }
-    }
-
-    fn place(&self, id: &BuildId, source: SymbolsPresent, file: &[u8]) -> Result<Added, AddError> {
-        let temporary = self.write_temporary(file)?;
-        let guard = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another thread may have added one meanwhile.
-        if !self.welcome(id, source) {
-            drop(guard);
-            fs::remove_file(temporary)?;
-            return Ok(Added::AlreadyThere);
+    /// Looks up what is not kept, and tells each answer with the number of its address.
+    fn look_up(
+        &self,
+        id: &BuildId,
+        generation: Generation,
+        answers: &Answers,
+        addresses: &[Svma],
+        tell: impl FnMut(usize, Symbolized),
+    ) -> Result<(), UnnamedReason> {
+        let Some(file) = self.open_file(id, generation) else {
+            // It may have been removed a moment ago. Not kept: it may be for want of descriptors.
+            let removed = self.index.get(id).is_none();
+            return Err(if removed { UnnamedReason::NoSymbols } else { UnnamedReason::BadSymbols });
+        };
+        answers.add(&file, addresses, &self.answers, tell);
+        if self.answers.is_exceeded() {
+            self.index.give_up(&self.answers);
         }
-        fs::rename(temporary, self.path(id, "sym"))?;
-        self.index.insert(id, Known::Stored { source, bytes: file.len() as u64 });
-        self.open.forget(id);
-        remove_if_there(&self.path(id, "bad"))?;
-        Ok(Added::Stored)
-    }
-
-    /// Remembers on disk, for this version, that an object cannot be converted.
-    fn remember_bad(&self, id: &BuildId, error: &ConvertError) -> Result<(), std::io::Error> {
-        let _guard = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.index.get(id).is_some() {
-            return Ok(());
-        }
-        let temporary = self.write_temporary(format!("{}\n{error}\n", index::VERSION).as_bytes())?;
-        fs::rename(temporary, self.path(id, "bad"))?;
-        self.index.insert(id, Known::Bad);
         Ok(())
     }
 
-    fn write_temporary(&self, bytes: &[u8]) -> Result<PathBuf, std::io::Error> {
-        let number = self.temporary.fetch_add(1, Ordering::Relaxed);
-        let path = self.directory.join("tmp").join(number.to_string());
-        let mut file = File::create(&path)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        Ok(path)
+    fn open_file(&self, id: &BuildId, generation: Generation) -> Option<Arc<SymbolFile>> {
+        self.open.get(generation).or_else(|| {
+            // Not while another file takes this one's place, which would then be kept under the wrong generation.
+            let _guard = self.placing();
+            self.open.open(generation, &self.files.path(id, "sym"))
+        })
     }
 
-    fn path(&self, id: &BuildId, extension: &str) -> PathBuf {
-        self.directory.join(id.kind().as_str()).join(format!("{}.{extension}", id.hex()))
+    fn placing(&self) -> MutexGuard<'_, ()> {
+        self.placing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -259,22 +268,11 @@ impl Symbolize for SymbolStore {
             None => Symbolized::Unknown(UnnamedReason::NoBuildId),
         }
     }
-}
 
-const KINDS: [BuildIdKind; 3] = [BuildIdKind::Gnu, BuildIdKind::Go, BuildIdKind::Htlhash];
-
-/// An object must state the build id that it was sent as. One known by its hash has none to state: what was sent is a part
-/// of the hashed file, so nothing can be checked.
-fn check_identity(id: &BuildId, facts: &ObjectFacts) -> Result<(), AddError> {
-    match &facts.build_id {
-        Some(found) if found != id => Err(AddError::OtherBuildId { expected: id.clone(), found: found.clone() }),
-        _ => Ok(()),
-    }
-}
-
-fn remove_if_there(path: &Path) -> Result<(), std::io::Error> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+    fn symbolize_all(&self, id: Option<&BuildId>, _: &str, addresses: &[Svma]) -> Vec<Symbolized> {
+        match id {
+            Some(id) => self.symbolize_all(id, addresses),
+            None => vec![Symbolized::Unknown(UnnamedReason::NoBuildId); addresses.len()],
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Programs that the tests compile.
 #![allow(dead_code, reason = "each test uses a part")]
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use flamekeeper_profile::Svma;
 
@@ -44,4 +45,16 @@ pub(crate) fn address_of(program: &Path, name: &str) -> Svma {
     let symbols = run("nm", &[program.to_str().unwrap()]);
     let line = symbols.lines().find(|line| line.ends_with(&format!(" {name}"))).unwrap_or_else(|| panic!("no symbol {name}"));
     Svma(u64::from_str_radix(line.split(' ').next().unwrap(), 16).unwrap())
+}
+
+/// Feeds a tool addresses and returns what it wrote.
+pub(crate) fn ask(tool: &str, arguments: &[&str], addresses: &[u64]) -> String {
+    let mut child = Command::new(tool).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let text: String = addresses.iter().map(|address| format!("{address:#x}\n")).collect();
+    let writer = std::thread::spawn(move || stdin.write_all(text.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
+    assert!(output.status.success());
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -3,7 +3,7 @@
 use flamekeeper_profile::{BuildIdKind, label};
 
 /// Our label, and the attribute that carries it.
-const NAMES: [(&str, &str); 8] = [
+const NAMES: [(&str, &str); 13] = [
     (label::SERVICE, "service.name"),
     (label::VERSION, "service.version"),
     (label::HOST, "host.name"),
@@ -11,7 +11,12 @@ const NAMES: [(&str, &str); 8] = [
     (label::EXE, "process.executable.path"),
     (label::COMM, "process.executable.name"),
     (label::UNIT, "systemd.unit"),
+    (label::SLICE, "systemd.slice"),
     (label::CONTAINER, "container.id"),
+    (label::POD, "k8s.pod.uid"),
+    (label::THREAD, "thread.name"),
+    (label::INSTANCE, "service.instance.id"),
+    (label::ENVIRONMENT, "deployment.environment.name"),
 ];
 
 /// The attribute that carries a label: its own name where the conventions have none.
@@ -20,14 +25,17 @@ pub(super) fn attribute_of(label: &str) -> &str {
 }
 
 /// The label that an attribute sets.
-pub(super) fn label_of(attribute: &str) -> &str {
+#[must_use]
+pub fn label_of(attribute: &str) -> &str {
     NAMES.iter().find(|(_, theirs)| *theirs == attribute).map_or(attribute, |(label, _)| label)
 }
 
 /// Whether an attribute that stands on a sample tells which process it is of, so that samples with different values
-/// belong to different series. Other sample attributes (thread, CPU) do not split series.
+/// belong to different series. Other sample attributes (CPU, and a thread's name, which senders put on every sample) do
+/// not split series: a label `thread` comes from a resource, of a sender that was told to split by it.
 pub(super) fn splits_series(attribute: &str) -> bool {
-    label_of(attribute) != attribute
+    let label = label_of(attribute);
+    label != attribute && label != label::THREAD
 }
 
 /// The attribute of a mapping that carries a build id of this kind.

@@ -4,14 +4,14 @@ mod census;
 mod dictionary;
 mod series;
 
-use flamekeeper_profile::{Batch, Labels, Ledger, LossReason, Timestamp, Window, label};
+use flamekeeper_profile::{AgentFigures, Batch, Figure, Labels, Ledger, Timestamp, Window, label};
 use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfilesServiceRequest;
 use opentelemetry_proto::tonic::profiles::v1development as otlp;
 use prost::Message;
 
 use self::dictionary::Dictionary;
 use self::series::SeriesBuilder;
-use super::{LEDGER_ENTRY, LEDGER_SCOPE, LEDGER_TAKEN, SCOPE};
+use super::{AGENT_FIGURE, LEDGER_ENTRY, LEDGER_SCOPE, LEDGER_TAKEN, SCOPE};
 use crate::limits::Limits;
 
 /// Why a body is no batch.
@@ -59,7 +59,7 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Batch, DecodeError> {
     let mut dictionary = Dictionary::new(&message, limits)?;
     let mut builder = SeriesBuilder::new(*limits);
     let mut span = Span::default();
-    let mut ledger = None;
+    let (mut ledger, mut figures) = (None, AgentFigures::default());
     let mut sender = Labels::new();
     for resource in &request.resource_profiles {
         let attributes = resource.resource.as_ref().map_or(&[][..], |resource| &resource.attributes);
@@ -69,7 +69,7 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Batch, DecodeError> {
             if name == LEDGER_SCOPE {
                 for profile in &scope.profiles {
                     span.cover(profile);
-                    read_ledger(ledger.get_or_insert_default(), &dictionary, profile)?;
+                    read_ledger(ledger.get_or_insert_default(), &mut figures, &dictionary, profile)?;
                 }
                 sender = labels.clone();
                 continue;
@@ -83,8 +83,8 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Batch, DecodeError> {
             }
         }
     }
-    let mut batch =
-        Batch { window: span.window(), labels: sender, series: builder.finish(), tables: dictionary.into_tables(), ledger: Ledger::new() };
+    let (series, tables) = (builder.finish(), dictionary.into_tables());
+    let mut batch = Batch { window: span.window(), labels: sender, series, tables, ledger: Ledger::new(), figures };
     batch.ledger = ledger.unwrap_or_else(|| {
         let mut ledger = Ledger::new();
         ledger.take(batch.samples());
@@ -97,14 +97,20 @@ fn check(what: &'static str, found: usize, limit: usize) -> Result<(), DecodeErr
     if found > limit { Err(DecodeError::Limit { what, found, limit }) } else { Ok(()) }
 }
 
-fn read_ledger(ledger: &mut Ledger, dictionary: &Dictionary<'_>, profile: &otlp::Profile) -> Result<(), DecodeError> {
+fn read_ledger(
+    ledger: &mut Ledger,
+    figures: &mut AgentFigures,
+    dictionary: &Dictionary<'_>,
+    profile: &otlp::Profile,
+) -> Result<(), DecodeError> {
     for sample in &profile.samples {
         let count = sample_value(sample)?;
         for index in &sample.attribute_indices {
             let (key, value) = dictionary.attribute(*index)?;
             match (key, &*value) {
                 (LEDGER_ENTRY, LEDGER_TAKEN) => ledger.take(count),
-                (LEDGER_ENTRY, reason) => ledger.lose(LossReason::parse(reason), count),
+                (LEDGER_ENTRY, name) => ledger.add_entry(name, count),
+                (AGENT_FIGURE, name) => Figure::parse(name).into_iter().for_each(|figure| figures.set(figure, count)),
                 _ => {}
             }
         }

@@ -12,7 +12,10 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 
 use super::attributes::{attribute_of, build_id_attribute};
-use super::{FRAME_TYPE, LEDGER_ENTRY, LEDGER_SCOPE, LEDGER_TAKEN, SCOPE, STACK_END};
+use super::{AGENT_FIGURE, FRAME_TYPE, LEDGER_ENTRY, LEDGER_SCOPE, LEDGER_TAKEN, SCOPE, STACK_END};
+
+/// A map whose keys come from the batch's own tables.
+type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// Encodes a batch as an `ExportProfilesServiceRequest`.
 ///
@@ -21,7 +24,7 @@ use super::{FRAME_TYPE, LEDGER_ENTRY, LEDGER_SCOPE, LEDGER_TAKEN, SCOPE, STACK_E
 pub fn encode(batch: &Batch) -> Vec<u8> {
     let mut encoder = Encoder::new(&batch.tables);
     let mut resources: Vec<otlp::ResourceProfiles> = Vec::new();
-    let mut place_of: HashMap<&Labels, usize> = HashMap::new();
+    let mut place_of: Map<&Labels, usize> = Map::default();
     for series in &batch.series {
         let profile = encoder.profile(batch, series);
         let place = *place_of.entry(&series.labels).or_insert_with(|| {
@@ -60,12 +63,12 @@ fn resource(labels: &Labels, scope: &str) -> otlp::ResourceProfiles {
 struct Encoder<'a> {
     tables: &'a Tables,
     dictionary: otlp::ProfilesDictionary,
-    strings: HashMap<Box<str>, i32>,
-    attributes: HashMap<(i32, Box<str>), i32>,
-    functions: HashMap<otlp::Function, i32>,
-    mappings: HashMap<Object, i32>,
-    locations: HashMap<LocationId, i32>,
-    stacks: HashMap<&'a [LocationId], i32>,
+    strings: Map<Box<str>, i32>,
+    attributes: Map<(i32, Box<str>), i32>,
+    functions: Map<otlp::Function, i32>,
+    mappings: Map<Object, i32>,
+    locations: Map<LocationId, i32>,
+    stacks: Map<&'a [LocationId], i32>,
 }
 
 impl<'a> Encoder<'a> {
@@ -83,12 +86,12 @@ impl<'a> Encoder<'a> {
         Self {
             tables,
             dictionary,
-            strings: HashMap::from([("".into(), 0)]),
-            attributes: HashMap::new(),
-            functions: HashMap::from([(otlp::Function::default(), 0)]),
-            mappings: HashMap::new(),
-            locations: HashMap::new(),
-            stacks: HashMap::from([(&[] as &[LocationId], 0)]),
+            strings: Map::from_iter([("".into(), 0)]),
+            attributes: Map::default(),
+            functions: Map::from_iter([(otlp::Function::default(), 0)]),
+            mappings: Map::default(),
+            locations: Map::default(),
+            stacks: Map::from_iter([(&[] as &[LocationId], 0)]),
         }
     }
 
@@ -112,14 +115,15 @@ impl<'a> Encoder<'a> {
 
     fn ledger(&mut self, batch: &Batch) -> otlp::Profile {
         let Ledger { taken, .. } = batch.ledger;
-        let losses = batch.ledger.losses().map(|(reason, count)| (reason.as_str(), count));
-        let entries: Vec<_> = std::iter::once((LEDGER_TAKEN, taken)).chain(losses).collect();
-        let sample = |(name, count): (&str, u64)| otlp::Sample {
-            attribute_indices: vec![self.attribute(LEDGER_ENTRY, name)],
-            values: vec![i64::try_from(count).unwrap_or(i64::MAX)],
+        let entries = std::iter::once((LEDGER_TAKEN.to_owned(), taken)).chain(batch.ledger.entries());
+        let entries = entries.map(|(name, value)| (LEDGER_ENTRY, name, value));
+        let figures = batch.figures.iter().map(|(figure, value)| (AGENT_FIGURE, figure.as_str().to_owned(), value));
+        let sample = |(key, name, value): (&str, String, u64)| otlp::Sample {
+            attribute_indices: vec![self.attribute(key, &name)],
+            values: vec![i64::try_from(value).unwrap_or(i64::MAX)],
             ..otlp::Sample::default()
         };
-        let samples = entries.into_iter().map(sample).collect();
+        let samples = entries.chain(figures).map(sample).collect();
         self.profile_of(batch, &SampleType::plain("ledger", "count"), samples)
     }
 

@@ -1,8 +1,8 @@
 //! Round trips and refusals of the OTLP form.
 
 use flamekeeper_profile::{
-    Batch, BuildId, BuildIdKind, FrameKind, Labels, Ledger, LossReason, SampleType, Series, StackEnd, StopReason, Svma, Tables, Timestamp,
-    Window, label,
+    AgentFigures, Batch, BuildId, BuildIdKind, Figure, FrameKind, Labels, Ledger, LossReason, SampleType, Series, StackEnd, StopReason,
+    Svma, Tables, Timestamp, Window, label,
 };
 use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfilesServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
@@ -31,6 +31,10 @@ fn batch() -> Batch {
     let mut ledger = Ledger::new();
     ledger.take(12);
     ledger.lose(LossReason::RingFull, 2);
+    ledger.note(flamekeeper_profile::Caveat::InterpreterFrames, 4);
+    let mut figures = AgentFigures::default();
+    figures.set(Figure::MemoryBytes, 30_000_000);
+    figures.set(Figure::FrequencySteps, 0);
     Batch {
         window: Window::new(Timestamp(1_000_000_000_000), Timestamp(1_010_000_000_000)),
         labels: host.clone(),
@@ -41,6 +45,7 @@ fn batch() -> Batch {
             Series { labels: host.with(label::SERVICE, "gopher"), sample_type: SampleType::cpu(50_000_000), values: vec![(other, 2)] },
         ],
         ledger,
+        figures,
     }
 }
 
@@ -65,7 +70,7 @@ fn words(batch: &Batch, series: &Series) -> Vec<String> {
 fn round_trips() {
     let sent = batch();
     let got = decode(&encode(&sent), &Limits::default()).unwrap();
-    assert_eq!((got.window, &got.labels, got.ledger), (sent.window, &sent.labels, sent.ledger));
+    assert_eq!((got.window, &got.labels, got.ledger, got.figures), (sent.window, &sent.labels, sent.ledger, sent.figures));
     assert_eq!(got.series.len(), sent.series.len());
     for (got_series, sent_series) in got.series.iter().zip(&sent.series) {
         assert_eq!((&got_series.labels, &got_series.sample_type), (&sent_series.labels, &sent_series.sample_type));

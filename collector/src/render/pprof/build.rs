@@ -126,16 +126,17 @@ impl Builder {
         let next = next_id(self.out.function.len());
         let function_id = *self.functions.entry((name, filename)).or_insert(next);
         if function_id == next {
-            self.out.function.push(Function { id: next, name, system_name: name, filename });
+            self.out.function.push(Function { id: next, name, system_name: name, filename, start_line: i64::from(frame.start_line) });
         }
         Line { function_id, line: i64::from(frame.line) }
     }
 
     fn comments(&mut self, completeness: &Completeness) {
         let lost = completeness.ledger.losses().map(|(reason, count)| format!("samples lost, {}: {count}", reason.as_str()));
+        let caveats = completeness.ledger.caveats().map(|(caveat, count)| format!("samples with the caveat {}: {count}", caveat.as_str()));
         let truncated = completeness.truncated.iter().map(|(reason, count)| format!("stacks truncated, {}: {count}", reason.as_str()));
         let unnamed = (completeness.unnamed > 0).then(|| format!("samples in functions without a name: {}", completeness.unnamed));
-        for comment in lost.chain(truncated).chain(unnamed).collect::<Vec<_>>() {
+        for comment in lost.chain(caveats).chain(truncated).chain(unnamed).collect::<Vec<_>>() {
             let place = self.string(&comment);
             self.out.comment.push(place);
         }

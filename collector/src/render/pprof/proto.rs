@@ -159,4 +159,7 @@ pub struct Function {
     /// Source file.
     #[prost(int64, tag = "4")]
     pub filename: i64,
+    /// The line that it begins at; 0 where unknown.
+    #[prost(int64, tag = "5")]
+    pub start_line: i64,
 }

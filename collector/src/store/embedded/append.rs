@@ -2,115 +2,131 @@
 
 use std::collections::HashMap;
 
-use fjall::OwnedWriteBatch;
-use flamekeeper_profile::{Batch, LocationId, Object, ObjectId, Series, StackEnd, StackId, StringId, Tables, label};
+use fjall::{Keyspace, OwnedWriteBatch};
+use flamekeeper_profile::{Batch, LocationId, Object, ObjectId, Series, StackEnd, StackId, StringId, Tables, Timestamp, label};
 use flamekeeper_wire::BatchId;
 
-use super::codec::{put, put_bytes};
-use super::engine;
-use super::interner::Interner;
+use super::codec::put_bytes;
+use super::dirty::{DirtyKey, Lacks, Markers, Subject};
+use super::interners::{Interners, InternersBySlot};
 use super::keyspaces::{Keyspaces, TOTALS_KEY};
-use super::records::{LocationRecord, ObjectRecord, encode_labels, encode_stack, encode_type, put_labels, put_ledger};
-use super::row::{self, RowHeader, RowKey};
+use super::ledgers::{RawLedger, ledger_key};
+use super::records::{LocationRecord, ObjectRecord, encode_labels, encode_stack, encode_type};
+use super::room::Room;
+use super::row::{self, RowHeader, RowKey, Table};
+use super::tier::{Kind, Width};
 use super::totals::Totals;
+use super::{corrupt, engine};
 use crate::store::{Appended, StoreError};
 
 /// What the one writer knows.
 #[derive(Debug)]
 pub(super) struct Writer {
-    texts: Interner,
-    objects: Interner,
-    locations: Interner,
-    stacks: Interner,
-    services: Interner,
-    types: Interner,
-    series: Interner,
-    totals: Totals,
+    pub(super) interners: InternersBySlot,
+    pub(super) totals: Totals,
+    pub(super) markers: Markers,
 }
 
 impl Writer {
-    pub(super) fn new(keyspaces: &Keyspaces) -> Result<Self, StoreError> {
-        Ok(Self {
-            texts: Interner::new(keyspaces.texts.clone()),
-            objects: Interner::new(keyspaces.objects.clone()),
-            locations: Interner::new(keyspaces.locations.clone()),
-            stacks: Interner::new(keyspaces.stacks.clone()),
-            services: Interner::new(keyspaces.services.clone()),
-            types: Interner::new(keyspaces.types.clone()),
-            series: Interner::new(keyspaces.series.clone()),
-            totals: keyspaces.totals()?,
-        })
+    pub(super) fn new(keyspaces: &Keyspaces, dictionary_bytes: u64) -> Result<Self, StoreError> {
+        let totals = keyspaces.totals()?;
+        let mut markers = Markers::new();
+        for entry in keyspaces.dirty.iter() {
+            let (key, value) = entry.into_inner().map_err(engine("read markers"))?;
+            let key = DirtyKey::decode(&key).map_err(corrupt("marker"))?;
+            let first = (*value).try_into().map(u64::from_be_bytes).map_err(|_| StoreError::Corrupt { what: "marker".into() })?;
+            // Which batch touched it last is not known: the last of all, at most.
+            markers.insert(key, Lacks { first, last: totals.batches.saturating_sub(1) });
+        }
+        Ok(Self { interners: InternersBySlot::new(dictionary_bytes), totals, markers })
     }
 
     /// Writes a batch, not yet durably.
-    pub(super) fn append(&mut self, keyspaces: &Keyspaces, id: &BatchId, batch: &Batch) -> Result<Appended, StoreError> {
+    pub(super) fn append(&mut self, keyspaces: &Keyspaces, room: &Room, id: &BatchId, batch: &Batch) -> Result<Appended, StoreError> {
         let key = batch_key(id);
-        if keyspaces.batches.contains_key(&key).map_err(engine("look a batch up"))? {
+        if is_known(keyspaces, &key)? {
             return Ok(Appended::Duplicate);
         }
+        room.check()?;
+        let kept_from = keyspaces.floors().hour;
+        if batch.window.from < kept_from {
+            return Err(StoreError::Expired { kept_from: kept_from.as_seconds() });
+        }
         let mut write = keyspaces.database.batch();
-        let written = self.write(&mut write, keyspaces, batch, &key).and_then(|totals| {
+        let written = self.write(&mut write, keyspaces, batch, &key).and_then(|written| {
             write.commit().map_err(engine("write a batch"))?;
-            Ok(totals)
+            Ok(written)
         });
         match written {
-            Ok(totals) => {
+            Ok((totals, touched)) => {
+                let ordinal = self.totals.batches;
                 self.totals = totals;
-                self.each_interner(Interner::trim);
+                for key in touched {
+                    self.markers.entry(key).or_insert(Lacks { first: ordinal, last: ordinal }).last = ordinal;
+                }
+                self.interners.trim();
                 Ok(Appended::Accepted)
             }
             Err(error) => {
                 // What was interned for it is not on disk; numbers are read from there again.
-                self.each_interner(Interner::reset);
+                self.interners.reset();
                 Err(error)
             }
         }
     }
 
-    fn each_interner(&mut self, change: impl Fn(&mut Interner)) {
-        let all = [
-            &mut self.texts,
-            &mut self.objects,
-            &mut self.locations,
-            &mut self.stacks,
-            &mut self.services,
-            &mut self.types,
-            &mut self.series,
-        ];
-        all.into_iter().for_each(change);
-    }
-
-    fn write(&mut self, write: &mut OwnedWriteBatch, keyspaces: &Keyspaces, batch: &Batch, key: &[u8]) -> Result<Totals, StoreError> {
+    /// Puts all that a batch changes into one write; with it the totals that hold then, and the buckets that were touched.
+    fn write(
+        &mut self,
+        write: &mut OwnedWriteBatch,
+        keyspaces: &Keyspaces,
+        batch: &Batch,
+        key: &[u8],
+    ) -> Result<(Totals, Vec<DirtyKey>), StoreError> {
+        let from = batch.window.from;
         let mut totals = self.totals;
         let ordinal = totals.batches;
         totals.batches += 1;
         totals.samples = totals.samples.saturating_add(batch.samples());
         totals.ledger.add(&batch.ledger);
-        let mut numbers = Numbers {
-            writer: self,
-            write,
-            tables: &batch.tables,
-            texts: vec![None; batch.tables.strings().len()],
-            objects: vec![None; batch.tables.objects().len()],
-            locations: vec![None; batch.tables.locations().len()],
-            stacks: HashMap::default(),
-            content: Vec::new(),
-        };
+        let raw = keyspaces.slot(Kind::Raw, from)?;
+        let mut subjects = vec![Subject::Ledgers];
+        let mut numbers = Numbers::new(self.interners.at(keyspaces, from)?, write, &batch.tables);
         // A series without values would be one without samples in every answer.
         for series in batch.series.iter().filter(|series| !series.values.is_empty()) {
-            let (key, value) = numbers.row(batch, series, ordinal)?;
-            numbers.write.insert(&keyspaces.rows, key.encode(), value);
+            let (key, value) = numbers.row(from, series, ordinal)?;
+            numbers.write.insert(&raw, key.encode(), value);
+            subjects.push(Subject::Rows { service: key.service, sample_type: key.sample_type });
         }
-        let from = batch.window.from.0.to_be_bytes();
-        let mut ledger = Vec::new();
-        put(&mut ledger, batch.window.to.0);
-        put_labels(&mut ledger, &batch.labels);
-        put_ledger(&mut ledger, &batch.ledger);
-        write.insert(&keyspaces.ledgers, [from, ordinal.to_be_bytes()].concat(), ledger);
-        write.insert(&keyspaces.batches, key, from);
+        subjects.sort_unstable();
+        subjects.dedup();
+        write.insert(&raw, ledger_key(from, ordinal), RawLedger::of(batch).encode());
+        write.insert(&keyspaces.slot(Kind::Batches, from)?, key, from.0.to_be_bytes());
         write.insert(&keyspaces.meta, TOTALS_KEY, totals.encode());
-        Ok(totals)
+        let touched = self.mark(write, &keyspaces.dirty, from, &subjects, ordinal);
+        Ok((totals, touched))
     }
+
+    /// Marks the buckets that lack this batch now, where they are not marked already.
+    fn mark(&self, write: &mut OwnedWriteBatch, dirty: &Keyspace, from: Timestamp, subjects: &[Subject], ordinal: u64) -> Vec<DirtyKey> {
+        let keys = |subject: &Subject| [Width::Minute, Width::Hour].map(|width| DirtyKey::of(width, from, *subject));
+        let touched: Vec<DirtyKey> = subjects.iter().flat_map(keys).collect();
+        for key in touched.iter().filter(|key| !self.markers.contains_key(key)) {
+            write.insert(dirty, key.encode(), ordinal.to_be_bytes());
+        }
+        touched
+    }
+}
+
+/// Whether a batch of this identity was stored: its window may have been another.
+fn is_known(keyspaces: &Keyspaces, key: &[u8]) -> Result<bool, StoreError> {
+    let slots = keyspaces.slots();
+    for (_, keyspace) in slots.iter().filter(|(slot, _)| slot.kind == Kind::Batches).rev() {
+        if keyspace.contains_key(key).map_err(engine("look a batch up"))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn batch_key(id: &BatchId) -> Vec<u8> {
@@ -118,9 +134,9 @@ fn batch_key(id: &BatchId) -> Vec<u8> {
 }
 
 /// The numbers that a batch's handles have in the store; each handle is looked up once.
-struct Numbers<'a> {
-    writer: &'a mut Writer,
-    write: &'a mut OwnedWriteBatch,
+pub(super) struct Numbers<'a> {
+    interners: &'a mut Interners,
+    pub(super) write: &'a mut OwnedWriteBatch,
     tables: &'a Tables,
     texts: Vec<Option<u32>>,
     objects: Vec<Option<u32>>,
@@ -130,26 +146,34 @@ struct Numbers<'a> {
     content: Vec<u32>,
 }
 
-impl Numbers<'_> {
-    fn row(&mut self, batch: &Batch, series: &Series, ordinal: u64) -> Result<(RowKey, Vec<u8>), StoreError> {
-        let service = self.writer.services.intern(self.write, &[], &text_content(series.labels.get(label::SERVICE)))?;
-        let sample_type = self.writer.types.intern(self.write, &[], &encode_type(&series.sample_type))?;
-        let labels = self.writer.series.intern(self.write, &[], &encode_labels(&series.labels))?;
-        let mut header = RowHeader { length: batch.window.duration(), ..RowHeader::default() };
+impl<'a> Numbers<'a> {
+    pub(super) fn new(interners: &'a mut Interners, write: &'a mut OwnedWriteBatch, tables: &'a Tables) -> Self {
+        Self {
+            interners,
+            write,
+            tables,
+            texts: vec![None; tables.strings().len()],
+            objects: vec![None; tables.objects().len()],
+            locations: vec![None; tables.locations().len()],
+            stacks: HashMap::default(),
+            content: Vec::new(),
+        }
+    }
+
+    /// The row of a series in the window that starts at `from`.
+    pub(super) fn row(&mut self, from: Timestamp, series: &Series, ordinal: u64) -> Result<(RowKey, Vec<u8>), StoreError> {
+        let service = self.interners.services.intern(self.write, &[], &text_content(series.labels.get(label::SERVICE)))?;
+        let sample_type = self.interners.types.intern(self.write, &[], &encode_type(&series.sample_type))?;
+        let labels = self.interners.series.intern(self.write, &[], &encode_labels(&series.labels))?;
+        let mut header = RowHeader::default();
         let mut stacks = Vec::with_capacity(series.values.len());
         for (stack, value) in &series.values {
             let (number, end) = self.stack(service, *stack)?;
             stacks.push((number, *value));
-            header.total = header.total.saturating_add(*value);
-            if end != StackEnd::Root {
-                match header.ends.iter_mut().find(|(other, _)| *other == end) {
-                    Some((_, sum)) => *sum = sum.saturating_add(*value),
-                    None => header.ends.push((end, *value)),
-                }
-            }
+            header.count(end, *value);
         }
         stacks.sort_unstable();
-        let key = RowKey { service, sample_type, from: batch.window.from, series: labels, ordinal };
+        let key = RowKey { table: Table::Rows, service, sample_type, from, series: labels, ordinal };
         Ok((key, row::encode(&header, &stacks)))
     }
 
@@ -166,7 +190,7 @@ impl Numbers<'_> {
         }
         let content = encode_stack(numbers.iter().copied(), end);
         self.content = numbers;
-        let number = self.writer.stacks.intern(self.write, &service.to_be_bytes(), &content)?;
+        let number = self.interners.stacks.intern(self.write, &service.to_be_bytes(), &content)?;
         self.stacks.insert((service, id), number);
         Ok((number, end))
     }
@@ -188,7 +212,7 @@ impl Numbers<'_> {
                 },
             },
         };
-        let number = self.writer.locations.intern(self.write, &[], &record.encode())?;
+        let number = self.interners.locations.intern(self.write, &[], &record.encode())?;
         remember(&mut self.locations, id.index(), number);
         Ok(number)
     }
@@ -202,20 +226,20 @@ impl Numbers<'_> {
             None => ObjectRecord { path: self.empty_text()?, build_id: None },
             Some(Object { build_id, path }) => ObjectRecord { path: self.text(*path)?, build_id: build_id.clone() },
         };
-        let number = self.writer.objects.intern(self.write, &[], &record.encode())?;
+        let number = self.interners.objects.intern(self.write, &[], &record.encode())?;
         remember(&mut self.objects, id.index(), number);
         Ok(number)
     }
 
     fn empty_text(&mut self) -> Result<u32, StoreError> {
-        self.writer.texts.intern(self.write, &[], &text_content(""))
+        self.interners.texts.intern(self.write, &[], &text_content(""))
     }
 
     fn text(&mut self, id: StringId) -> Result<u32, StoreError> {
         if let Some(Some(number)) = self.texts.get(id.index()) {
             return Ok(*number);
         }
-        let number = self.writer.texts.intern(self.write, &[], &text_content(self.tables.string(id)))?;
+        let number = self.interners.texts.intern(self.write, &[], &text_content(self.tables.string(id)))?;
         remember(&mut self.texts, id.index(), number);
         Ok(number)
     }

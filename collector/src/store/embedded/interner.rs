@@ -2,25 +2,25 @@
 
 use std::collections::HashMap;
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch};
+use fjall::{Keyspace, OwnedWriteBatch};
 
 use super::engine;
 use crate::store::StoreError;
 
-/// Bytes of the cache, overhead included, beyond which it is emptied.
-const CACHE_LIMIT: usize = 64 << 20;
 /// What an entry of the cache takes beside its content.
 const CACHE_OVERHEAD: usize = 48;
 /// The longest key of the engine, which asserts it.
 const MAX_KEY: usize = 65_535;
 
-/// The two halves of a dictionary. A *prefix* divides it: numbers are counted within each (stacks within their service).
+/// Contents and their numbers, in a keyspace that several dictionaries share: each has a lower-case *tag*, under which it keeps
+/// the contents by number; under the upper-case one it keeps the numbers by content. A *prefix* divides it: numbers are
+/// counted within each (stacks within their service).
 ///
 /// Content is a key of its own, so that equality is equality of bytes and never of a hash.
 #[derive(Clone)]
 pub(super) struct Dictionary {
-    content_of: Keyspace,
-    number_of: Keyspace,
+    keyspace: Keyspace,
+    tag: Option<u8>,
     name: &'static str,
 }
 
@@ -31,12 +31,22 @@ impl std::fmt::Debug for Dictionary {
 }
 
 impl Dictionary {
-    pub(super) fn open(database: &Database, name: &'static str) -> Result<Self, StoreError> {
-        let keyspace = |suffix: &str| {
-            let options = KeyspaceCreateOptions::default;
-            database.keyspace(&format!("{name}_{suffix}"), options).map_err(engine("open a dictionary"))
-        };
-        Ok(Self { content_of: keyspace("content")?, number_of: keyspace("number")?, name })
+    pub(super) const fn new(keyspace: Keyspace, tag: u8, name: &'static str) -> Self {
+        Self { keyspace, tag: Some(tag), name }
+    }
+
+    /// The contents by number of a dictionary of layout 1, which had a keyspace of its own. Only for reading.
+    pub(super) const fn untagged(keyspace: Keyspace, name: &'static str) -> Self {
+        Self { keyspace, tag: None, name }
+    }
+
+    fn number_key(&self, prefix: &[u8], number: u32) -> Vec<u8> {
+        [self.tag.as_slice(), prefix, &number.to_be_bytes()].concat()
+    }
+
+    fn content_key(&self, prefix: &[u8], content: &[u8]) -> Vec<u8> {
+        let tag = self.tag.map(|tag| tag.to_ascii_uppercase());
+        [tag.as_slice(), prefix, content].concat()
     }
 
     /// The content of a number.
@@ -44,31 +54,36 @@ impl Dictionary {
     /// # Errors
     /// [`StoreError::Corrupt`] where there is none: what is stored refers only to what was stored with it.
     pub(super) fn content(&self, prefix: &[u8], number: u32) -> Result<fjall::Slice, StoreError> {
-        let key = [prefix, &number.to_be_bytes()].concat();
-        let found = self.content_of.get(key).map_err(engine("read a dictionary"))?;
+        let found = self.keyspace.get(self.number_key(prefix, number)).map_err(engine("read a dictionary"))?;
         found.ok_or_else(|| self.corrupt(number))
     }
 
     /// The number of a content, if it has one.
     pub(super) fn number(&self, prefix: &[u8], content: &[u8]) -> Result<Option<u32>, StoreError> {
-        if prefix.len() + content.len() > MAX_KEY {
+        let key = self.content_key(prefix, content);
+        if key.len() > MAX_KEY {
             return Ok(None);
         }
-        let found = self.number_of.get([prefix, content].concat()).map_err(engine("read a dictionary"))?;
+        self.number_of(&key)
+    }
+
+    fn number_of(&self, key: &[u8]) -> Result<Option<u32>, StoreError> {
+        let found = self.keyspace.get(key).map_err(engine("read a dictionary"))?;
         let number = found.map(|bytes| (*bytes).try_into().map(u32::from_be_bytes));
         number.transpose().map_err(|_| self.corrupt(0))
     }
 
     /// All entries of a prefix in the order of their numbers.
     pub(super) fn entries(&self, prefix: &[u8]) -> impl Iterator<Item = Result<(u32, fjall::Slice), StoreError>> {
-        self.content_of.prefix(prefix).map(move |entry| {
+        self.keyspace.prefix([self.tag.as_slice(), prefix].concat()).map(move |entry| {
             let (key, content) = entry.into_inner().map_err(engine("read a dictionary"))?;
             Ok((last_number(&key).ok_or_else(|| self.corrupt(0))?, content))
         })
     }
 
-    fn next(&self, prefix: &[u8]) -> Result<u32, StoreError> {
-        let Some(last) = self.content_of.prefix(prefix).next_back() else { return Ok(0) };
+    /// One more than the greatest number that was given.
+    pub(super) fn next(&self, prefix: &[u8]) -> Result<u32, StoreError> {
+        let Some(last) = self.keyspace.prefix([self.tag.as_slice(), prefix].concat()).next_back() else { return Ok(0) };
         let key = last.key().map_err(engine("read a dictionary"))?;
         let next = last_number(&key).and_then(|last| last.checked_add(1));
         next.ok_or_else(|| self.corrupt(u32::MAX))
@@ -83,35 +98,58 @@ fn last_number(key: &[u8]) -> Option<u32> {
     key.last_chunk().copied().map(u32::from_be_bytes)
 }
 
+/// Numbers by the key of their content.
+type Cache = HashMap<Box<[u8]>, u32, foldhash::fast::RandomState>;
+
 /// Gives numbers to contents. There is one writer, so that a number is given once.
+///
+/// What was used lately is in memory, in two generations: a full young one becomes the old one, whose entries return to the young
+/// one when they are used. So a working set of up to two generations is never read from the disk, and a larger one is not lost as a whole.
 #[derive(Debug)]
 pub(super) struct Interner {
     dictionary: Dictionary,
-    cache: HashMap<Box<[u8]>, u32, foldhash::fast::RandomState>,
-    cached_bytes: usize,
-    next: HashMap<Box<[u8]>, u32, foldhash::fast::RandomState>,
+    young: Cache,
+    old: Cache,
+    young_bytes: usize,
+    next: Cache,
+    /// The key at hand, kept for its memory.
+    key: Vec<u8>,
 }
 
 impl Interner {
     pub(super) fn new(dictionary: Dictionary) -> Self {
-        Self { dictionary, cache: HashMap::default(), cached_bytes: 0, next: HashMap::default() }
+        let cache = Cache::default;
+        Self { dictionary, young: cache(), old: cache(), young_bytes: 0, next: cache(), key: Vec::new() }
     }
 
     /// The number of a content; a new one is added to `batch`.
     pub(super) fn intern(&mut self, batch: &mut OwnedWriteBatch, prefix: &[u8], content: &[u8]) -> Result<u32, StoreError> {
-        let key = [prefix, content].concat();
+        let mut key = std::mem::take(&mut self.key);
+        key.clear();
+        key.extend(self.dictionary.tag.map(|tag| tag.to_ascii_uppercase()));
+        key.extend_from_slice(prefix);
+        key.extend_from_slice(content);
+        let number = self.find_or_add(batch, prefix, content, &key);
+        self.key = key;
+        number
+    }
+
+    fn find_or_add(&mut self, batch: &mut OwnedWriteBatch, prefix: &[u8], content: &[u8], key: &[u8]) -> Result<u32, StoreError> {
         if key.len() > MAX_KEY {
             return Err(StoreError::TooLong { what: self.dictionary.name, bytes: key.len(), limit: MAX_KEY });
         }
-        if let Some(number) = self.cache.get(&*key) {
+        if let Some(number) = self.young.get(key) {
             return Ok(*number);
         }
-        let number = match self.dictionary.number(prefix, content)? {
-            Some(number) => number,
-            None => self.add(batch, prefix, content, &key)?,
+        let (key, number) = match self.old.remove_entry(key) {
+            Some(known) => known,
+            None => match self.dictionary.number_of(key)? {
+                Some(number) => (key.into(), number),
+                None => (key.into(), self.add(batch, prefix, content, key)?),
+            },
         };
-        self.cached_bytes += key.len() + CACHE_OVERHEAD;
-        self.cache.insert(key.into(), number);
+        self.young_bytes += key.len() + CACHE_OVERHEAD;
+        self.young.insert(key, number);
         Ok(number)
     }
 
@@ -122,23 +160,16 @@ impl Interner {
         };
         let next = number.checked_add(1).ok_or_else(|| self.dictionary.corrupt(number))?;
         self.next.insert(prefix.into(), next);
-        batch.insert(&self.dictionary.content_of, [prefix, &number.to_be_bytes()].concat(), content);
-        batch.insert(&self.dictionary.number_of, key, number.to_be_bytes());
+        batch.insert(&self.dictionary.keyspace, self.dictionary.number_key(prefix, number), content);
+        batch.insert(&self.dictionary.keyspace, key, number.to_be_bytes());
         Ok(number)
     }
 
-    /// Keeps the cache bounded. Only between batches: it holds what the open batch has added.
-    pub(super) fn trim(&mut self) {
-        if self.cached_bytes > CACHE_LIMIT {
-            self.cache.clear();
-            self.cached_bytes = 0;
+    /// Keeps each generation below so many bytes. Only between batches: the young one holds what the open batch has added.
+    pub(super) fn trim(&mut self, generation_bytes: usize) {
+        if self.young_bytes > generation_bytes {
+            self.old = std::mem::take(&mut self.young);
+            self.young_bytes = 0;
         }
-    }
-
-    /// Forgets all, after a batch that was not committed.
-    pub(super) fn reset(&mut self) {
-        self.cache.clear();
-        self.cached_bytes = 0;
-        self.next.clear();
     }
 }

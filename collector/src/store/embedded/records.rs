@@ -1,6 +1,6 @@
 //! The contents of the dictionaries as bytes: labels, sample types, objects, locations, stacks; and ledgers.
 
-use flamekeeper_profile::{BuildId, BuildIdKind, FrameKind, Labels, Ledger, LossReason, SampleType, StackEnd};
+use flamekeeper_profile::{AgentFigures, BuildId, BuildIdKind, Figure, FrameKind, Labels, Ledger, SampleType, StackEnd};
 
 use super::codec::{Damaged, Reader, put, put_bytes};
 use super::row::{end_code, end_of};
@@ -139,12 +139,9 @@ pub(super) fn decode_stack(bytes: &[u8], locations: &mut Vec<u32>) -> Result<Sta
 
 pub(super) fn put_ledger(out: &mut Vec<u8>, ledger: &Ledger) {
     put(out, ledger.taken);
-    for reason in LossReason::ALL {
-        // By name: reasons may be added, and what is stored must keep its meaning.
-        if ledger.lost(reason) > 0 {
-            put_bytes(out, reason.as_str().as_bytes());
-            put(out, ledger.lost(reason));
-        }
+    for (name, count) in ledger.entries() {
+        put_bytes(out, name.as_bytes());
+        put(out, count);
     }
     put_bytes(out, b"");
 }
@@ -155,9 +152,27 @@ pub(super) fn read_ledger(reader: &mut Reader<'_>) -> Result<Ledger, Damaged> {
     loop {
         match reader.text()? {
             "" => return Ok(ledger),
-            reason => ledger.lose(LossReason::parse(reason), reader.number()?),
+            name => ledger.add_entry(name, reader.number()?),
         }
     }
+}
+
+/// They stand behind the ledger; a record of an earlier version ends before them.
+pub(super) fn put_figures(out: &mut Vec<u8>, figures: &AgentFigures) {
+    for (figure, value) in figures.iter() {
+        put_bytes(out, figure.as_str().as_bytes());
+        put(out, value);
+    }
+}
+
+pub(super) fn read_figures(reader: &mut Reader<'_>) -> Result<AgentFigures, Damaged> {
+    let mut figures = AgentFigures::default();
+    while !reader.is_empty() {
+        let figure = Figure::parse(reader.text()?);
+        let value = reader.number()?;
+        figure.into_iter().for_each(|figure| figures.set(figure, value));
+    }
+    Ok(figures)
 }
 
 #[cfg(test)]
@@ -183,12 +198,28 @@ mod tests {
         assert_eq!(locations, [9, 8, 1 << 30]);
         let mut ledger = Ledger::new();
         ledger.take(9);
-        ledger.lose(LossReason::SpoolFull, 2);
+        ledger.lose(flamekeeper_profile::LossReason::SpoolFull, 2);
+        ledger.note(flamekeeper_profile::Caveat::InterpreterFrames, 3);
         let mut out = Vec::new();
         put_ledger(&mut out, &ledger);
         assert_eq!(read_ledger(&mut Reader::new(&out)), Ok(ledger));
         for cut in 0..out.len() {
             assert_eq!(read_ledger(&mut Reader::new(&out[..cut])), Err(Damaged));
         }
+    }
+
+    /// Figures read back; one of a later version is passed over, a record without any has none.
+    #[test]
+    fn figures_round_trip() {
+        let mut figures = AgentFigures::default();
+        figures.set(Figure::MemoryBytes, 1 << 40);
+        figures.set(Figure::CacheSteps, 0);
+        let mut out = Vec::new();
+        put_figures(&mut out, &figures);
+        put_bytes(&mut out, b"of_tomorrow");
+        put(&mut out, 7);
+        assert_eq!(read_figures(&mut Reader::new(&out)), Ok(figures));
+        assert_eq!(read_figures(&mut Reader::new(&[])), Ok(AgentFigures::default()));
+        assert_eq!(read_figures(&mut Reader::new(&out[..out.len() - 1])), Err(Damaged));
     }
 }

@@ -6,29 +6,29 @@ use flamekeeper_profile::{Line, Location, LocationId, ObjectId, StackEnd, StackI
 
 use super::codec::Reader;
 use super::corrupt;
-use super::keyspaces::Keyspaces;
 use super::records::{LocationRecord, ObjectRecord, decode_stack};
+use super::words::Words;
 use crate::store::StoreError;
 
-/// Builds tables; each number is read once.
+/// Adds what the numbers of one slot stand for to tables; each number is read once.
 pub(super) struct Resolver<'a> {
-    keyspaces: &'a Keyspaces,
-    pub(super) tables: Tables,
+    words: &'a Words,
+    tables: &'a mut Tables,
     texts: HashMap<u32, StringId>,
     objects: HashMap<u32, ObjectId>,
     locations: HashMap<u32, LocationId>,
 }
 
 impl<'a> Resolver<'a> {
-    pub(super) fn new(keyspaces: &'a Keyspaces) -> Self {
-        Self { keyspaces, tables: Tables::new(), texts: HashMap::new(), objects: HashMap::new(), locations: HashMap::new() }
+    pub(super) fn new(words: &'a Words, tables: &'a mut Tables) -> Self {
+        Self { words, tables, texts: HashMap::new(), objects: HashMap::new(), locations: HashMap::new() }
     }
 
     /// A stack of a service, and how it ends.
     pub(super) fn stack(&mut self, service: u32, number: u32) -> Result<(StackId, StackEnd), StoreError> {
-        let content = self.keyspaces.stacks.content(&service.to_be_bytes(), number)?;
+        let content = self.words.stacks.content(&service.to_be_bytes(), number)?;
         let mut numbers = Vec::new();
-        let end = decode_stack(&content, &mut numbers).map_err(|_| self.keyspaces.stacks.corrupt(number))?;
+        let end = decode_stack(&content, &mut numbers).map_err(|_| self.words.stacks.corrupt(number))?;
         let locations = numbers.into_iter().map(|location| self.location(location)).collect::<Result<Vec<_>, _>>()?;
         Ok((self.tables.intern_stack(&locations, end), end))
     }
@@ -37,8 +37,8 @@ impl<'a> Resolver<'a> {
         if let Some(id) = self.locations.get(&number) {
             return Ok(*id);
         }
-        let content = self.keyspaces.locations.content(&[], number)?;
-        let record = LocationRecord::decode(&content).map_err(|_| self.keyspaces.locations.corrupt(number))?;
+        let content = self.words.locations.content(&[], number)?;
+        let record = LocationRecord::decode(&content).map_err(|_| self.words.locations.corrupt(number))?;
         let mut lines = Vec::with_capacity(record.lines.len());
         for (function, file, line) in record.lines {
             lines.push(Line { function: self.text(function)?, file: self.text(file)?, line });
@@ -54,8 +54,8 @@ impl<'a> Resolver<'a> {
         if let Some(id) = self.objects.get(&number) {
             return Ok(*id);
         }
-        let content = self.keyspaces.objects.content(&[], number)?;
-        let record = ObjectRecord::decode(&content).map_err(|_| self.keyspaces.objects.corrupt(number))?;
+        let content = self.words.objects.content(&[], number)?;
+        let record = ObjectRecord::decode(&content).map_err(|_| self.words.objects.corrupt(number))?;
         let path = self.text(record.path)?;
         let path = self.tables.string(path).to_owned();
         let id = self.tables.intern_object(record.build_id, &path);
@@ -67,7 +67,7 @@ impl<'a> Resolver<'a> {
         if let Some(id) = self.texts.get(&number) {
             return Ok(*id);
         }
-        let content = self.keyspaces.texts.content(&[], number)?;
+        let content = self.words.texts.content(&[], number)?;
         let text = Reader::new(&content).text().map_err(corrupt("texts"))?;
         let id = self.tables.intern_string(text);
         self.texts.insert(number, id);

@@ -1,0 +1,204 @@
+//! The CPU's part of the decision: from measured time to a level of restraint.
+//!
+//! Each tick (a sixtieth of the horizon) tells what was used. Used over the horizon plus what the recent rate will add must
+//! stay below the ceiling; where it would not, the level rises, by as many steps as the rate asks for. It falls again when
+//! there is room for twice the rate, by one step or, where the rate is far below, by several.
+//!
+//! Nothing here swings: a change is followed by a pause in which its effect is measured, and a level that had to be taken
+//! back after it was left is left less readily: the pause doubles each time, up to thirty-two times its first length, and
+//! begins anew when a step down has held for five horizons.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Ticks in a horizon.
+pub(crate) const TICKS: u32 = 60;
+/// Ticks that a decision looks ahead.
+const AHEAD: u32 = TICKS / 6;
+/// Ticks that the recent rate is taken from: their median, so that a burst of one or two is no trend.
+const RECENT: usize = 5;
+/// Ticks after a rise before the next: long enough for the median to be of the new level.
+const SETTLE: u32 = 4;
+/// Ticks at a level before it may fall, at first.
+const PAUSE: u32 = 10;
+/// The longest such pause.
+const LONGEST_PAUSE: u32 = 32 * PAUSE;
+/// Ticks after which a fall has proved right.
+const PROVED: u32 = 5 * TICKS;
+/// How many times what it may take a tick takes in a storm.
+const STORM: f64 = 6.0;
+/// A rate so many times below what there is room for needs no long pause: it is another load.
+const FAR_BELOW: f64 = 8.0;
+/// The shortest tick, in seconds: what is shorter counts as this, so that no rate is infinite.
+const SHORTEST: f64 = 1e-3;
+/// Share of the ceiling that is aimed at, and the share below which a level may fall.
+const AIM: f64 = 0.85;
+const ROOM: f64 = 0.6;
+
+#[derive(Clone, Copy, Debug)]
+struct Tick {
+    elapsed: f64,
+    cpu: f64,
+}
+
+/// Decides the level of restraint.
+#[derive(Debug)]
+pub(crate) struct CpuGovernor {
+    /// In cores.
+    ceiling: f64,
+    /// In seconds.
+    horizon: f64,
+    history: VecDeque<Tick>,
+    level: u8,
+    highest: u8,
+    /// Ticks since the level changed.
+    held: u32,
+    /// Ticks that it must be held before it falls.
+    pause: u32,
+    /// The rate in cores that was to be expected after the last change; none where that was no fall.
+    fell: Option<f64>,
+}
+
+impl CpuGovernor {
+    /// Levels from 0 (none) to `highest`. The ceiling is in cores.
+    pub(crate) fn new(ceiling: f64, horizon: Duration, highest: u8) -> Self {
+        let horizon = horizon.as_secs_f64();
+        Self { ceiling, horizon, history: VecDeque::new(), level: 0, highest, held: 0, pause: PAUSE, fell: None }
+    }
+
+    /// Takes note of what was used before the first tick: it counts in the horizon, and says nothing of what is to come.
+    pub(crate) fn began(&mut self, cpu: Duration) {
+        self.history.push_back(Tick { elapsed: self.horizon / f64::from(TICKS), cpu: cpu.as_secs_f64() });
+    }
+
+    /// Takes note of a tick, and says which level holds from now on.
+    pub(crate) fn tick(&mut self, elapsed: Duration, cpu: Duration) -> u8 {
+        self.history.push_back(Tick { elapsed: elapsed.as_secs_f64(), cpu: cpu.as_secs_f64() });
+        while self.history.len() > 1 && self.span() - self.history[0].elapsed >= self.horizon {
+            self.history.pop_front();
+        }
+        self.held = self.held.saturating_add(1);
+        if self.fell.is_some() && self.held >= PROVED {
+            // The last step down has held.
+            (self.fell, self.pause) = (None, PAUSE);
+        }
+        let rate = self.rate();
+        let level = if self.is_over(rate) { self.raised(rate) } else { self.lowered(rate) };
+        if level != self.level {
+            match (&self.fell, rate) {
+                (None, _) => {}
+                (Some(_), _) if level < self.level => {}
+                // More than the fall can have brought: another load, and no mistake.
+                (Some(expected), Some(_)) if self.median() > expected * 2.0 => self.pause = PAUSE,
+                (Some(_), _) => self.pause = (self.pause * 2).min(LONGEST_PAUSE),
+            }
+            let expected = |rate: f64| rate * 2.0_f64.powi(i32::from(self.level.saturating_sub(level)));
+            self.fell = if level < self.level { rate.map(expected) } else { None };
+            (self.level, self.held) = (level, 0);
+        }
+        self.level
+    }
+
+    /// CPU time over the horizon (or since the start, while that is shorter), in cores.
+    pub(crate) fn used(&self) -> f64 {
+        let cpu: f64 = self.history.iter().map(|tick| tick.cpu).sum();
+        cpu / self.span().max(SHORTEST)
+    }
+
+    fn span(&self) -> f64 {
+        self.history.iter().map(|tick| tick.elapsed).sum()
+    }
+
+    /// The rate in cores that keeps the horizon below the ceiling at every moment of the time that a decision looks ahead:
+    /// what was used leaves the horizon bit by bit meanwhile.
+    fn allowed(&self) -> f64 {
+        let step = self.horizon / f64::from(TICKS);
+        let budget = self.ceiling * AIM * self.horizon;
+        let mut allowed = f64::INFINITY;
+        let (mut age, mut used, mut newest) = (0.0, 0.0, self.history.iter().rev().peekable());
+        for ahead in (1..=AHEAD).rev() {
+            let ahead = step * f64::from(ahead);
+            while let Some(tick) = newest.next_if(|tick| age + tick.elapsed <= self.horizon - ahead + step / 2.0) {
+                (age, used) = (age + tick.elapsed, used + tick.cpu);
+            }
+            allowed = allowed.min((budget - used) / ahead);
+        }
+        allowed
+    }
+
+    /// The recent rate in cores, blind to a burst of one tick, and of two in five; none while too little is known.
+    fn rate(&self) -> Option<f64> {
+        let recent = self.history.iter().rev().take(RECENT);
+        let rates: Vec<f64> = recent.map(|tick| tick.cpu / tick.elapsed.max(SHORTEST)).collect();
+        if let Some(last) = self.history.back().filter(|_| self.is_storm()) {
+            return Some(last.cpu / last.elapsed.max(SHORTEST));
+        }
+        let now = rates.get(..2).map(|last| last[0].min(last[1]))?;
+        Some(self.median().max(now))
+    }
+
+    /// The median of the last ticks' rates, in cores.
+    fn median(&self) -> f64 {
+        let recent = self.history.iter().rev().take(RECENT);
+        let mut rates: Vec<f64> = recent.map(|tick| tick.cpu / tick.elapsed.max(SHORTEST)).collect();
+        rates.sort_unstable_by(f64::total_cmp);
+        rates.get(rates.len().saturating_sub(1) / 2).copied().unwrap_or_default()
+    }
+
+    /// Whether the last tick alone took more than a quarter of what was left, and many times what a tick may take: such a
+    /// rate must not be watched for long. (The end of a window is a burst too, but a smaller one.)
+    fn is_storm(&self) -> bool {
+        let left = self.ceiling * AIM * self.horizon - self.history.iter().map(|tick| tick.cpu).sum::<f64>();
+        let much = self.ceiling * STORM;
+        self.history
+            .back()
+            .is_some_and(|tick| tick.cpu * 3.0 > left.max(0.0) && tick.cpu > much * tick.elapsed.max(self.horizon / f64::from(TICKS)))
+    }
+
+    fn is_over(&self, rate: Option<f64>) -> bool {
+        let allowed = self.allowed();
+        // All was used up already, whatever the rate: or the rate will use it up.
+        allowed <= 0.0 || rate.is_some_and(|rate| rate > allowed)
+    }
+
+    fn raised(&self, rate: Option<f64>) -> u8 {
+        let settling = self.level > 0 && self.fell.is_none() && self.held < SETTLE;
+        if settling && !self.is_storm() {
+            return self.level;
+        }
+        // Down to what can be kept up, which may be less than what the horizon still has.
+        let target = self.allowed().clamp(0.0, self.ceiling * AIM);
+        let steps = steps_between(target, rate.unwrap_or(self.ceiling));
+        self.level.saturating_add(steps.max(1)).min(self.highest)
+    }
+
+    fn lowered(&self, rate: Option<f64>) -> u8 {
+        let room = (self.ceiling * ROOM).min(self.allowed() / 2.0);
+        let Some(rate) = rate else { return self.level };
+        let pause = if rate * FAR_BELOW < room { PAUSE } else { self.pause };
+        if self.held < pause {
+            return self.level;
+        }
+        if rate > room {
+            return self.level;
+        }
+        // At twice the rate for each step. One step is tried even so: a part of the rate is there at any frequency.
+        let steps = steps_between(rate, room).saturating_sub(u8::from(rate * 2.0 < room));
+        self.level.saturating_sub(steps.max(1))
+    }
+}
+
+/// How often `low` must be doubled to reach `high`, rounded up; at most 64.
+fn steps_between(low: f64, high: f64) -> u8 {
+    let mut low = low;
+    for steps in 0..64 {
+        if low >= high {
+            return steps;
+        }
+        low = (low * 2.0).max(f64::MIN_POSITIVE);
+    }
+    64
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! Finding a process's table.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+
+use flamekeeper_heap::layout;
+
+/// Bytes of `/proc/PID/maps` that are read at most.
+const MAX_MAPS: u64 = 16 << 20;
+
+/// The kernel's own file system for shared memory: what lies on it can be read without waiting for anybody.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SharedMemory {
+    device: Option<u64>,
+}
+
+impl SharedMemory {
+    /// Finds it by a file of our own.
+    pub(crate) fn find() -> Self {
+        // SAFETY: the name is a C string.
+        let fd = unsafe { libc::memfd_create(c"flamekeeper-agent".as_ptr(), libc::MFD_CLOEXEC) };
+        if fd < 0 {
+            return Self { device: None };
+        }
+        // SAFETY: the kernel has just returned this descriptor and nobody else owns it.
+        let file = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
+        Self { device: file.metadata().ok().map(|metadata| metadata.dev()) }
+    }
+
+    /// A process's table, open for reading, and for writing where that is allowed; none where it has none.
+    pub(crate) fn table(self, pid: u32) -> Option<File> {
+        let maps = File::open(format!("/proc/{pid}/maps")).ok()?;
+        let mut lines = BufReader::new(maps.take(MAX_MAPS));
+        let mut line = Vec::new();
+        while lines.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+            if let Some((device, range)) = table_line(&line)
+                && Some(device) == self.device
+            {
+                return open(pid, &range);
+            }
+            line.clear();
+        }
+        None
+    }
+}
+
+fn open(pid: u32, range: &str) -> Option<File> {
+    let path = format!("/proc/{pid}/map_files/{range}");
+    let open = |write| OpenOptions::new().read(true).write(write).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(&path);
+    let file = open(true).or_else(|_| open(false)).ok()?;
+    let metadata = file.metadata().ok()?;
+    (metadata.is_file() && metadata.len() == layout::SIZE as u64).then_some(file)
+}
+
+/// Device and range of a line of `/proc/PID/maps`, if it is that of a table.
+pub(super) fn table_line(line: &[u8]) -> Option<(u64, String)> {
+    // Most lines have another name: the cheapest check first.
+    let marker = b"/memfd:flamekeeper-heap";
+    let path = line.iter().position(|byte| *byte == b'/')?;
+    if !line.get(path..)?.starts_with(marker) {
+        return None;
+    }
+    let mut fields = std::str::from_utf8(line.get(..path)?).ok()?.split_ascii_whitespace();
+    let (start, end) = fields.next()?.split_once('-')?;
+    let number = |text: &str| u64::from_str_radix(text, 16).ok();
+    let range = format!("{:x}-{:x}", number(start)?, number(end)?);
+    let permissions = fields.next()?;
+    let (major, minor) = fields.nth(1)?.split_once(':')?;
+    let device = libc::makedev(u32::try_from(number(major)?).ok()?, u32::try_from(number(minor)?).ok()?);
+    permissions.ends_with('s').then_some((device, range))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table's line is told from those of other files, private mappings and broken ones.
+    #[test]
+    fn lines_of_tables() {
+        let line = |text: &str| table_line(text.as_bytes());
+        let found = line("7fedbee5d000-7fedbef3e000 rw-s 00000000 00:01 68673                      /memfd:flamekeeper-heap (deleted)\n");
+        assert_eq!(found, Some((libc::makedev(0, 1), "7fedbee5d000-7fedbef3e000".to_owned())));
+        for other in [
+            "7fedbee5d000-7fedbef3e000 rw-p 00000000 00:01 68673 /memfd:flamekeeper-heap (deleted)\n",
+            "7fedbee5d000-7fedbef3e000 rw-s 00000000 00:01 68673 /memfd:other (deleted)\n",
+            "7fedbee5d000 rw-s 00000000 00:01 68673 /memfd:flamekeeper-heap\n",
+            "/memfd:flamekeeper-heap",
+            "7fedbee5d000-7fedbef3e000 rw-p 00000000 00:00 0 \n",
+        ] {
+            assert_eq!(line(other), None, "{other}");
+        }
+    }
+}

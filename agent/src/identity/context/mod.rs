@@ -1,0 +1,68 @@
+//! The OpenTelemetry process context: what a process's SDK says of itself in a mapping that others can find.
+//!
+//! Source: OTEP 4719. The mapping is a memfd or anonymous memory of the name `OTEL_CTX`, and holds a header that points to
+//! the payload. It appears at any time of a process's life, and its content may change. Both are hostile input.
+
+mod header;
+
+use std::io::Read as _;
+
+pub use header::{Found, read};
+
+/// Bytes of `/proc/PID/maps` that are read at most: some twenty thousand mappings.
+const MAX_MAPS: u64 = 2 << 20;
+
+/// Where a process's context is, if it has one.
+pub(super) fn find(pid: u32, buffer: &mut Vec<u8>) -> Option<u64> {
+    buffer.clear();
+    let file = std::fs::File::open(format!("/proc/{pid}/maps")).ok()?;
+    file.take(MAX_MAPS).read_to_end(buffer).ok()?;
+    find_in_maps(buffer)
+}
+
+/// The address of the first mapping of that name, in the text of `/proc/PID/maps`.
+pub(super) fn find_in_maps(maps: &[u8]) -> Option<u64> {
+    let line = maps.split(|byte| *byte == b'\n').find(|line| is_named(line))?;
+    let start = line.split(|byte| *byte == b'-').next()?;
+    u64::from_str_radix(std::str::from_utf8(start).ok()?, 16).ok()
+}
+
+/// Whether a line of `/proc/PID/maps` is that of a context.
+fn is_named(line: &[u8]) -> bool {
+    let line = line.strip_suffix(b" (deleted)").unwrap_or(line);
+    [&b" [anon_shmem:OTEL_CTX]"[..], b" [anon:OTEL_CTX]", b" /memfd:OTEL_CTX"].iter().any(|name| line.ends_with(name))
+}
+
+/// Reads a context of a process: see [`read()`].
+pub(super) fn read_of(pid: u32, address: u64, known: u64) -> Found {
+    read(address, known, &mut |address, to| read_memory(pid, address, to))
+}
+
+/// Fills a buffer from another process's memory; says whether it could.
+fn read_memory(pid: u32, address: u64, to: &mut [u8]) -> bool {
+    let (Ok(pid), Ok(address)) = (i32::try_from(pid), usize::try_from(address)) else { return false };
+    let local = libc::iovec { iov_base: to.as_mut_ptr().cast(), iov_len: to.len() };
+    let remote = libc::iovec { iov_base: std::ptr::without_provenance_mut(address), iov_len: to.len() };
+    // SAFETY: `local` is the caller's buffer, borrowed for the call; the kernel reads `remote` in the other process only.
+    let read = unsafe { libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0) };
+    usize::try_from(read).is_ok_and(|read| read == to.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The mapping is found by each of its names, and by no other.
+    #[test]
+    fn finds_the_mapping() {
+        let line = |name: &str| format!("7f5d3c000000-7f5d3c001000 rw-p 00000000 00:01 3081 {name}\n");
+        let other = "55d0a0a00000-55d0a0a21000 rw-p 00000000 00:00 0                          [heap]\n";
+        for name in ["[anon_shmem:OTEL_CTX]", "[anon:OTEL_CTX]", "/memfd:OTEL_CTX (deleted)", "/memfd:OTEL_CTX"] {
+            assert_eq!(find_in_maps(format!("{other}{}{other}", line(name)).as_bytes()), Some(0x7f5d_3c00_0000), "{name}");
+        }
+        for name in ["[anon:OTEL_CTXX]", "/tmp/memfd:OTEL_CTX", "OTEL_CTX", ""] {
+            assert_eq!(find_in_maps(line(name).as_bytes()), None, "{name}");
+        }
+        assert_eq!(find_in_maps(b"zz-1 [anon:OTEL_CTX]"), None);
+    }
+}

@@ -1,0 +1,137 @@
+//! The diff of two profiles: one call tree with the values of both, and every function's change with what chance explains of it.
+//!
+//! [`gather`] asks a store for both sides and for the [`Unit`]s that show how much hosts and times spread; [`Diff::of`] names all stacks once
+//! and does the statistics of [`flamekeeper_profile::diff`]. Files have no units: then samples alone tell.
+
+mod compute;
+mod gather;
+mod neighbours;
+mod tree;
+
+use flamekeeper_profile::diff::{Measure, Side, Statistics, Verdict};
+use flamekeeper_profile::{Completeness, Frame};
+
+use crate::store::MergedProfile;
+
+pub use gather::{Plan, gather};
+pub use tree::{DiffNode, DiffTree};
+
+/// What values are divided by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Normalization {
+    /// Seconds of hosts: CPU cores that are used on each host.
+    Cores,
+    /// The side's own total.
+    Share,
+    /// Nothing: samples as they are.
+    Samples,
+}
+
+impl Normalization {
+    /// The unit of values that were divided.
+    #[must_use]
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::Cores => "cores",
+            Self::Share => "share",
+            Self::Samples => "samples",
+        }
+    }
+}
+
+/// One host in one chunk of a side's window.
+#[derive(Clone, Debug, Default)]
+pub struct Unit {
+    /// Its name.
+    pub host: String,
+    /// How long the host reported, in seconds.
+    pub seconds: f64,
+    /// Its stacks.
+    pub merged: MergedProfile,
+}
+
+/// One side, not yet named.
+#[derive(Clone, Debug, Default)]
+pub struct SideProfile {
+    /// Everything of the side.
+    pub merged: MergedProfile,
+    /// Seconds that hosts reported, over all hosts.
+    pub host_seconds: f64,
+    /// Hosts that have samples.
+    pub hosts: usize,
+    /// Parts that show the spread; not all of the side where there are many hosts.
+    pub units: Vec<Unit>,
+}
+
+/// What is said of a side.
+#[derive(Clone, Debug, Default)]
+pub struct SideSummary {
+    /// See [`SideProfile`].
+    pub host_seconds: f64,
+    /// See [`SideProfile`].
+    pub hosts: usize,
+    /// How many units show the spread.
+    pub units: usize,
+    /// Samples.
+    pub samples: u64,
+    /// Weight in the type's unit.
+    pub weight: u64,
+    /// The weight in the diff's unit.
+    pub total: f64,
+    /// What is missing.
+    pub completeness: Completeness,
+}
+
+/// A function on both sides. Values are in the diff's unit.
+#[derive(Clone, Debug)]
+pub struct FunctionDiff {
+    /// Name, module and kind.
+    pub frame: Frame,
+    /// Of its own in A and B.
+    pub own: [f64; 2],
+    /// With what it calls, in A and B.
+    pub total: [f64; 2],
+    /// Which of the two the change is of.
+    pub measure: Measure,
+    /// The change.
+    pub change: f64,
+    /// Its 95 % confidence interval; none where the type counts no samples.
+    pub interval: Option<(f64, f64)>,
+    /// The adjusted p-value; none where there were too few samples.
+    pub q: Option<f64>,
+    /// What is said of it.
+    pub verdict: Verdict,
+    /// The name that it had in A, or has in B, where it moved.
+    pub moved: Option<String>,
+    /// The change that would be flagged 80 times of 100.
+    pub seen: f64,
+}
+
+/// A diff, ready to be written.
+#[derive(Clone, Debug)]
+pub struct Diff {
+    /// What values are divided by.
+    pub normalization: Normalization,
+    /// Unit of the weights in `tree`.
+    pub unit: String,
+    /// A and B.
+    pub sides: [SideSummary; 2],
+    /// The tree of both.
+    pub tree: DiffTree,
+    /// What changed beyond chance first, by the size of the change; then the others by total.
+    pub functions: Vec<FunctionDiff>,
+    /// What is said of the whole.
+    pub statistics: Statistics,
+    /// The change of a function as large as a twentieth of A that would be flagged 80 times of 100; none where there are no samples.
+    pub smallest: Option<f64>,
+    /// What a reader should know.
+    pub notes: Vec<String>,
+}
+
+/// The place of a side in pairs.
+const fn place(side: Side) -> usize {
+    match side {
+        Side::A => 0,
+        Side::B => 1,
+    }
+}

@@ -1,0 +1,157 @@
+//! Diffs and deploys over the API.
+
+#![allow(clippy::unwrap_used)] // What is called by tests may fail as they do; the lint exempts the tests themselves only.
+
+mod query_fixture;
+mod query_server;
+
+use flamekeeper_collector::http::QueryLimits;
+use flamekeeper_profile::{
+    AgentFigures, Batch, FrameKind, Labels, Ledger, LossReason, SampleType, Series, StackEnd, Svma, Tables, Timestamp, Window,
+};
+use query_fixture::PERIOD;
+use query_server::Server;
+use serde_json::{Value, json};
+
+/// 2025-11-24T16:16:40Z, as the server knows it, less 20 minutes: windows of 10 s follow from here.
+const START: u64 = 1_764_001_000 - 1200;
+
+/// 10 s of `api` in a version on a host: samples of `main > steady`, `main > grows`, and of a function that only this version has.
+fn batch(host: &str, start: u64, version: &str, counts: [u64; 3]) -> Batch {
+    let mut tables = Tables::new();
+    let only = format!("only_{version}");
+    let [main, steady, grows, only] =
+        ["main", "steady", "grows", &only].map(|name| tables.intern_named(FrameKind::Native, None, Svma(0), name));
+    let stacks = [steady, grows, only].map(|leaf| tables.intern_stack(&[leaf, main], StackEnd::Root));
+    let labels = Labels::new().with("host", host).with("service", "api").with("version", version);
+    let mut ledger = Ledger::new();
+    ledger.take(counts.iter().sum::<u64>() + 1);
+    ledger.lose(LossReason::RingFull, 1);
+    Batch {
+        window: Window::new(Timestamp(start * Timestamp::SECOND), Timestamp((start + 10) * Timestamp::SECOND)),
+        labels: Labels::new().with("host", host),
+        tables,
+        series: vec![Series { labels, sample_type: SampleType::cpu(PERIOD), values: stacks.into_iter().zip(counts).collect() }],
+        ledger,
+        figures: AgentFigures::default(),
+    }
+}
+
+/// Ten minutes of version 1 on three hosts, then ten of version 2, in which `grows` takes three times as much.
+fn server() -> Server {
+    let server = Server::start(QueryLimits::default());
+    for window in 0..120 {
+        for (number, host) in ["web-1", "web-2", "web-3"].into_iter().enumerate() {
+            let wobble = (window * 7 + number as u64 * 3) % 5;
+            let (version, counts) =
+                if window < 60 { ("1", [40 + wobble, 8 + wobble % 3, 2]) } else { ("2", [41 + wobble % 4, 25 + wobble, 2]) };
+            server.store.push(batch(host, START + window * 10, version, counts));
+        }
+    }
+    server
+}
+
+fn windows() -> String {
+    format!("from_a={START}&to_a={}&from_b={}&to_b={}", START + 600, START + 600, START + 1200)
+}
+
+fn function<'a>(diff: &'a Value, name: &str) -> &'a Value {
+    diff["functions"].as_array().unwrap().iter().find(|function| function["name"] == name).unwrap()
+}
+
+/// What grew is told with its interval, what did not is chance; the sides say what they hold, the tree adds up.
+#[test]
+fn two_windows() {
+    let server = server();
+    let diff = server.json(&format!("/api/v1/diff?query_a=%7Bservice%3D%22api%22%7D&query_b=%7Bservice%3D%22api%22%7D&{}", windows()));
+    assert_eq!((diff["unit"].as_str(), diff["a"]["hosts"].as_u64(), diff["a"]["windows"].as_u64()), (Some("cores"), Some(3), Some(12)));
+    assert_eq!(diff["a"]["host_seconds"].as_f64(), Some(1800.0));
+    assert_eq!(diff["a"]["query"], "{service=\"api\"}");
+    let grows = function(&diff, "grows");
+    assert_eq!(grows["verdict"], "grew", "{grows}");
+    // 18 samples of 10 ms in 10 s of a host.
+    let change = grows["change"].as_f64().unwrap();
+    assert!((change - 0.018).abs() < 0.002 && grows["low"].as_f64().unwrap() > 0.01 && grows["high"].as_f64().unwrap() < 0.03, "{grows}");
+    assert_eq!(function(&diff, "steady")["verdict"], "chance");
+    // Each version's own function is the other's under another name: the same caller, the same callees.
+    let only = function(&diff, "only_2");
+    assert_eq!((only["verdict"].as_str(), only["moved_from"].as_str()), (Some("moved"), Some("only_1")), "{only}");
+    let sum = |column: &str| -> u64 { diff["tree"][column].as_array().unwrap().iter().map(|value| value.as_u64().unwrap()).sum() };
+    assert_eq!(sum("a") + sum("cut_a"), diff["a"]["weight"].as_u64().unwrap());
+    assert_eq!(sum("b") + sum("cut_b"), diff["b"]["samples"].as_u64().unwrap() * PERIOD);
+    assert_eq!(diff["names"][0], "");
+    assert_eq!(diff["completeness"]["a"]["lost_total"].as_u64(), Some(180));
+    assert!(diff["statistics"]["smallest_change_seen"].as_str().unwrap().contains("80 %"));
+}
+
+/// The same window twice has no change, whatever values are divided by.
+#[test]
+fn nothing_changed() {
+    let server = server();
+    let window = format!("from_a={START}&to_a={0}&from_b={START}&to_b={0}", START + 600);
+    for by in ["cores", "share", "samples"] {
+        let diff = server.json(&format!("/api/v1/diff?{window}&by={by}&max_nodes=2"));
+        assert_eq!((diff["statistics"]["flagged"].as_u64(), diff["unit"].as_str()), (Some(0), Some(by)));
+        assert!(diff["tree"]["depth"].as_array().unwrap().len() <= 2);
+        assert!(diff["functions"].as_array().unwrap().iter().all(|function| function["change"] == 0.0 && function["verdict"] == "chance"));
+    }
+    let share = server.json(&format!("/api/v1/diff?{window}&by=share"));
+    assert!((share["a"]["total"].as_f64().unwrap() - 1.0).abs() < 1e-9);
+}
+
+/// Empty sides are answered and said so, one host is said so, and mistakes name the parameter.
+#[test]
+fn edges_and_mistakes() {
+    let server = server();
+    let empty = server.json(&format!("/api/v1/diff?query_b=%7Bservice%3D%22none%22%7D&{}", windows()));
+    assert!(empty["notes"][0].as_str().unwrap().contains("B has no samples"), "{}", empty["notes"]);
+    assert_eq!(empty["statistics"]["flagged"], 0);
+    let host = "query_a=%7Bhost%3D%22web-1%22%7D&query_b=%7Bhost%3D%22web-1%22%7D";
+    let one = server.json(&format!("/api/v1/diff?{host}&{}", windows()));
+    assert!(one["notes"][0].as_str().unwrap().contains("One host"), "{}", one["notes"]);
+    assert_eq!(one["a"]["windows"], 8);
+    for (mistake, told) in
+        [("by=votes", "cores, share or samples"), ("query=x", "query"), ("from_a=soon", "soon"), ("max_nodes=0", "max_nodes")]
+    {
+        let answer = server.ask(&format!("/api/v1/diff?{mistake}"), "");
+        assert_eq!(answer.status, 400, "{mistake}");
+        assert!(answer.text().contains(told), "{mistake}: {}", answer.text());
+    }
+}
+
+/// A change of version is a deploy, with where it ran; windows to compare it are chosen after its warm-up.
+#[test]
+fn deploys_are_found() {
+    let server = server();
+    let found = server.json("/api/v1/deploys?service=api&from=-30m");
+    let deploy = &found["deploys"][0];
+    assert_eq!(found["deploys"].as_array().unwrap().len(), 1, "{found}");
+    assert_eq!((&deploy["version"], &deploy["previous"], &deploy["kind"]), (&json!("2"), &json!("1"), &json!("deploy")));
+    assert_eq!(deploy["hosts"].as_array().unwrap().len(), 3);
+    let at = deploy["at"].as_f64().unwrap();
+    assert!((at - (START + 600) as f64).abs() <= 60.0, "{at}");
+    let compare = server.json("/api/v1/deploys/compare?service=api&from=-30m");
+    let span = |side: &str| compare[side]["to"].as_f64().unwrap() - compare[side]["from"].as_f64().unwrap();
+    assert!((span("a") - span("b")).abs() < 1e-6 && span("a") > 300.0, "{compare}");
+    assert!(compare["b"]["from"].as_f64().unwrap() >= at + 119.0 && compare["a"]["to"].as_f64().unwrap() <= at + 60.0, "{compare}");
+    assert_eq!(compare["b"]["query"], "{service=\"api\", version=\"2\"}");
+    assert!(compare["why"].as_str().unwrap().contains("warm-up"), "{compare}");
+    assert_eq!(server.ask("/api/v1/deploys/compare?service=db", "").status, 404);
+    assert_eq!(server.ask("/api/v1/deploys/compare", "").status, 400);
+}
+
+/// A mark that is posted stands among the deploys; one that breaks a rule is refused in words.
+#[test]
+fn marks_are_kept() {
+    let server = server();
+    let posted = server.post("/api/v1/deploys", r#"{"service": "api", "version": "2", "at": "-5m", "text": "flag on"}"#);
+    assert_eq!(posted.status, 201, "{}", posted.text());
+    let found = server.json("/api/v1/deploys?service=api&from=-30m");
+    let mark = found["deploys"].as_array().unwrap().iter().find(|deploy| deploy["kind"] == "mark").unwrap();
+    assert_eq!((mark["text"].as_str(), mark["at"].as_f64()), (Some("flag on"), Some(1_764_000_700.0)));
+    let long = format!(r#"{{"service": "api", "text": "{}"}}"#, "x".repeat(2000));
+    for body in [r#"{"service": ""}"#, r#"{"version": "1"}"#, "not json", r#"{"service": "api", "colour": 1}"#, &long] {
+        let answer = server.post("/api/v1/deploys", body);
+        assert_eq!(answer.status, 400, "{body}: {}", answer.text());
+    }
+}

@@ -1,0 +1,330 @@
+//! The heap shim: programs run unharmed under it, and what it says of their heap is true.
+
+#![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "all of this file is tests")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use flamekeeper_testing::flamegraph::Flamegraph;
+use flamekeeper_testing::host::Host;
+use flamekeeper_testing::http;
+use flamekeeper_testing::programs::{Running, alone, binary, wait_for};
+use flamekeeper_testing::scratch::Scratch;
+use flamekeeper_testing::{metadata, tools};
+
+/// Builds `libflamekeeper_heap.so` as its documentation says, and answers its path.
+fn shim() -> &'static Path {
+    static SHIM: OnceLock<PathBuf> = OnceLock::new();
+    SHIM.get_or_init(|| {
+        let folder = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join("heap");
+        let manifest = metadata::root().join("heap/shim/Cargo.toml");
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--release", "--locked", "--quiet", "--manifest-path"]).arg(manifest).arg("--target-dir").arg(&folder);
+        let built = run(&mut build);
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        folder.join("release/libflamekeeper_heap.so")
+    })
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn run(command: &mut Command) -> Output {
+    command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+/// Compiles a C workload of this repository.
+fn compile(folder: &Path, source: &str, arguments: &[&str]) -> PathBuf {
+    let program = folder.join(source.trim_end_matches(".c"));
+    let source = metadata::root().join("testing/workloads").join(source);
+    let compiled = run(Command::new(tools::require("gcc")).args(["-O2", "-pthread", "-o"]).arg(&program).arg(source).args(arguments));
+    assert!(compiled.status.success(), "{}", text(&compiled.stderr));
+    program
+}
+
+/// The shim needs no library, and exports the allocator's functions and nothing else.
+#[test]
+fn the_shim_stands_alone() {
+    let dynamic = text(&run(Command::new(tools::require("readelf")).args(["-W", "-d"]).arg(shim())).stdout);
+    assert!(dynamic.contains("SONAME") && !dynamic.contains("(NEEDED)"), "{dynamic}");
+    let symbols = text(&run(Command::new(tools::require("nm")).args(["-D", "--defined-only"]).arg(shim())).stdout);
+    let exported: Vec<_> = symbols.lines().filter_map(|line| line.split_whitespace().last()).collect();
+    let mut expected =
+        ["malloc", "calloc", "realloc", "reallocarray", "aligned_alloc", "posix_memalign", "memalign", "valloc", "pvalloc", "free"]
+            .to_vec();
+    expected.extend(["free_sized", "free_aligned_sized"]);
+    expected.sort_unstable();
+    assert_eq!(exported, expected);
+}
+
+/// Four threads and eight children allocate by every function and free all: each process's table is empty in the end, every sample
+/// was freed, and no free was missed.
+#[test]
+fn every_free_is_seen() {
+    let _alone = alone();
+    let scratch = Scratch::new("heap-soak");
+    let program = compile(scratch.path(), "heap-soak.c", &[]);
+    // The C library keeps the stacks of ended threads for later ones, and each keeps the vector that it allocated for thread-local
+    // storage; without that cache it is freed with the thread.
+    let soak = run(Command::new(program)
+        .env("LD_PRELOAD", shim())
+        .env("FLAMEKEEPER_HEAP_INTERVAL", "16384")
+        .env("GLIBC_TUNABLES", "glibc.pthread.stack_cache_size=0"));
+    let output = text(&soak.stdout);
+    assert!(soak.status.success() && output.contains("children 0"), "{output}{}", text(&soak.stderr));
+    let tables: Vec<Vec<u64>> = output
+        .lines()
+        .filter(|line| line.starts_with("taken"))
+        .map(|line| line.split_whitespace().filter_map(|word| word.parse().ok()).collect())
+        .collect();
+    assert_eq!(tables.len(), 9, "{output}");
+    for table in tables {
+        let [taken, live, freed, full, replaced, entries] = table[..] else { panic!("{output}") };
+        assert!(taken > 100, "{output}");
+        assert_eq!((live, freed, full, replaced, entries), (0, taken, 0, 0, 0), "{output}");
+    }
+}
+
+/// Blocks cross `RTLD_DEEPBIND` both ways while signals come.
+#[test]
+fn blocks_cross_deepbind() {
+    let scratch = Scratch::new("heap-deepbind");
+    let library = compile(scratch.path(), "heap-deepbind.c", &["-shared", "-fPIC"]);
+    let program = compile(scratch.path(), "heap-deepbind-main.c", &["-ldl"]);
+    let output = run(Command::new(program).arg(library).env("LD_PRELOAD", shim()).env("FLAMEKEEPER_HEAP_INTERVAL", "1024"));
+    assert_eq!((text(&output.stdout).trim(), output.status.code()), ("fine", Some(0)), "{}", text(&output.stderr));
+}
+
+/// Real programs say the same with the shim and without, with samples so dense that its slow ways are walked all the time.
+#[test]
+fn real_programs_run_unharmed() {
+    let scratch = Scratch::new("heap-programs");
+    let folder = scratch.path();
+    std::fs::write(folder.join("one.c"), "#include <stdio.h>\nint main(void) { return puts(\"compiled\") < 0; }\n").unwrap();
+    let python = "import multiprocessing as m, json, threading\n\
+        def f(n): return len(json.dumps([{'k%d' % i: 'v' * (i % 300)} for i in range(n)]))\n\
+        if __name__ == '__main__':\n    t = threading.Thread(target=f, args=(5000,)); t.start(); t.join()\n    \
+        for k in ('fork', 'spawn'):\n        with m.get_context(k).Pool(2) as p: print(p.map(f, [2000, 3000, 4000]))\n";
+    std::fs::write(folder.join("pool.py"), python).unwrap();
+    let script =
+        "x=; for i in $(seq 300); do x=$x$(echo $i | tr 1 2); done; echo ${#x}; (echo sub | cat) | rev; bash -c 'exec sh -c \"echo exec\"'";
+    let sql = "create table t(a, b); with recursive n(i) as (select 1 union all select i + 1 from n where i < 50000) \
+        insert into t select i, hex(i * 7) from n; create index x on t(b); select count(*), sum(length(b)) from t;";
+    let node = "let o = []; for (let i = 0; i < 2e5; i++) o.push({i, s: 'x' + i}); console.log(JSON.stringify(o).length); \
+        new (require('worker_threads').Worker)('console.log(Buffer.alloc(1e7, 3).length)', {eval: true})";
+    let root = metadata::root();
+    let root = root.to_str().unwrap();
+    let cases: [(&str, &[&str]); 7] = [
+        ("bash", &["-c", script]),
+        ("git", &["-c", "safe.directory=*", "-C", root, "log", "--stat", "-n", "20"]),
+        (
+            "perl",
+            &[
+                "-e",
+                "my %h; $h{$_ % 7919} .= \"x$_\" for 1..300000; my $n = 0; $n += length for values %h; print \"$n\\n\"; print `echo forked`",
+            ],
+        ),
+        ("python3", &["pool.py"]),
+        ("sqlite3", &[":memory:", sql]),
+        ("node", &["-e", node]),
+        ("gcc", &["-O2", "-g", "one.c", "-o", "one", "-v", "-save-temps=obj"]),
+    ];
+    for (tool, arguments) in cases {
+        let program = || {
+            let mut command = Command::new(tools::require(tool));
+            command.args(arguments).current_dir(folder).env("LC_ALL", "C");
+            command
+        };
+        let plain = run(&mut program());
+        let under = run(program().env("LD_PRELOAD", shim()).env("FLAMEKEEPER_HEAP_INTERVAL", "2048"));
+        assert_eq!((under.status, text(&under.stdout)), (plain.status, text(&plain.stdout)), "{tool}: {}", text(&under.stderr));
+        assert!(plain.status.success(), "{tool}: {}", text(&plain.stderr));
+    }
+    assert_eq!(text(&run(&mut Command::new(folder.join("one"))).stdout), "compiled\n");
+}
+
+/// A compiler with an allocator of its own, dynamic libraries and many threads builds a crate under the shim.
+#[test]
+fn cargo_checks_a_crate_under_it() {
+    let scratch = Scratch::new("heap-cargo");
+    std::fs::create_dir(scratch.join("src")).unwrap();
+    std::fs::write(scratch.join("Cargo.toml"), "[package]\nname = \"tiny\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n")
+        .unwrap();
+    std::fs::write(scratch.join("src/lib.rs"), "//! Tiny.\n/// One.\npub fn one() -> Vec<String> { vec![format!(\"{:?}\", Some(1))] }\n")
+        .unwrap();
+    let mut check = Command::new(env!("CARGO"));
+    check.args(["check", "--offline", "--quiet"]).current_dir(scratch.path()).env("CARGO_TARGET_DIR", scratch.join("target"));
+    let output = run(check.env("LD_PRELOAD", shim()).env("FLAMEKEEPER_HEAP_INTERVAL", "4096"));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+/// Where files may not be as large as the table, there is no table, and the program does not notice.
+#[test]
+fn limits_are_kept() {
+    let script = "ulimit -f 4; python3 -c 'x = [bytes(1000) for _ in range(20000)]; print(len(x), \"flamekeeper-heap\" in open(\"/proc/self/maps\").read())'";
+    let output = run(Command::new(tools::require("bash")).args(["-c", script]).env("LD_PRELOAD", shim()));
+    assert_eq!(text(&output.stdout), "20000 False\n", "{}", text(&output.stderr));
+}
+
+/// A server with jemalloc, behind the shim: 20,000 keys, a snapshot by a forked child, and an end in order.
+#[test]
+fn redis_runs_unharmed() {
+    let scratch = Scratch::new("heap-redis");
+    _ = tools::require("redis-server");
+    let script = "redis-server --port 0 --unixsocket $PWD/s --dir $PWD --daemonize no >log & \
+        until redis-cli -s s ping 2>/dev/null | grep -q PONG; do sleep 0.1; done; \
+        redis-cli -s s eval 'for i=1,20000 do redis.call(\"set\",\"key\"..i,string.rep(\"x\",i%3000)) end return redis.call(\"dbsize\")' 0; \
+        redis-cli -s s bgsave; until [ $(redis-cli -s s lastsave) -gt 0 ] && [ -s dump.rdb ]; do sleep 0.1; done; \
+        grep -c memfd:flamekeeper-heap /proc/$!/maps; redis-cli -s s info memory | grep -c mem_allocator:jemalloc; \
+        redis-cli -s s shutdown nosave; wait $!; echo ended $?";
+    let mut command = Command::new(tools::require("bash"));
+    command.args(["-c", script]).current_dir(scratch.path());
+    let output = run(command.env("LD_PRELOAD", shim()).env("FLAMEKEEPER_HEAP_INTERVAL", "2048"));
+    assert_eq!(text(&output.stdout), "20000\nBackground saving started\n1\n1\nended 0\n", "{}", text(&output.stderr));
+}
+
+/// The flamegraph of a type for the heap workload, over a time that ends now.
+fn flamegraph(host: &Host, profile_type: &str, query: &str) -> Flamegraph {
+    let query = http::encode(query);
+    Flamegraph::read(&host.ask(&format!("/api/v1/flamegraph?type={profile_type}&query={query}&from=-10m&min_share=0"))).unwrap()
+}
+
+/// The relative standard error of the estimate of `bytes` in blocks of `size`, sampled at 512 KiB.
+fn relative_error(bytes: u64, size: u64) -> f64 {
+    let probability = 1.0 - (-(size as f64) / f64::from(1 << 19)).exp();
+    ((1.0 - probability) / probability / (bytes / size) as f64).sqrt()
+}
+
+/// What is live, and what was allocated, at each site is what the program itself counts, within the sampling error; stacks are
+/// whole, without frame pointers. When the program is killed, its last heap is there.
+#[test]
+fn sites_are_told_truly() {
+    let _alone = alone();
+    let host = Host::start("heap-truth", 19);
+    let program = host.scratch().join("heap-workload");
+    let source = metadata::root().join("testing/workloads/heap.cpp");
+    let mut compiler = Command::new(tools::require("g++"));
+    compiler.args(["-O2", "-g", "-fomit-frame-pointer", "-o"]).arg(&program).arg(source);
+    assert!(run(&mut compiler).status.success());
+    let mut workload = Running::start("heap-workload", Command::new(&program).arg("24").env("LD_PRELOAD", shim()));
+    workload.wait_for_line("end", Duration::from_secs(120));
+    let output = workload.output();
+    let counts: Vec<(&str, u64, u64)> = output
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split(' ');
+            Some((words.next()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+        })
+        .collect();
+    assert_eq!(counts.len(), 3, "{output}");
+    let query = "{comm=\"heap-workload\"}";
+    let is = |name: &'static str| move |function: &str| function.starts_with(name);
+    // Names come with the symbols, and the last windows with the next batches.
+    wait_for("all that was allocated, with names", Duration::from_secs(60), || {
+        let all: u64 = counts.iter().map(|(_, allocated, _)| allocated).sum();
+        let graph = flamegraph(&host, "alloc_space", query);
+        let sites = graph.total_of(is("leak_site")) + graph.total_of(is("cache_site")) + graph.total_of(is("sawtooth_site"));
+        (sites as f64 > 0.9 * all as f64).then_some(())
+    });
+    std::thread::sleep(Duration::from_secs(5));
+    let check = |profile_type: &str, of: fn(&(&str, u64, u64)) -> u64| {
+        let graph = flamegraph(&host, profile_type, query);
+        let main = graph.total_of(|function| function == "main");
+        assert!(main as f64 > 0.99 * graph.total() as f64, "{profile_type}: {main} of {} bytes reach main", graph.total());
+        for (count, (name, size)) in counts.iter().zip([("leak_site", 20_000), ("cache_site", 10_000), ("sawtooth_site", 30_000)]) {
+            let (found, known) = (graph.total_of(is(name)) as f64, of(count) as f64);
+            let (off, sigma) = (found / known - 1.0, relative_error(of(count), size));
+            eprintln!("{profile_type} {name}: {found} bytes, the program says {known}: {:+.1} %, {:.1} sigma", off * 100.0, off / sigma);
+            assert!(off.abs() < 4.5 * sigma, "{profile_type} of {name}");
+        }
+    };
+    check("alloc_space", |count| count.1);
+    check("inuse_space", |count| count.2);
+    let blocks = flamegraph(&host, "inuse_objects", query).total_of(is("leak_site")) as f64;
+    assert!((blocks / (counts[0].2 / 20_000) as f64 - 1.0).abs() < 4.5 * relative_error(counts[0].2, 20_000), "{blocks}");
+    workload.signal("KILL");
+    std::thread::sleep(Duration::from_secs(8));
+    check("inuse_space", |count| count.2);
+}
+
+/// A statically linked Rust program with the sampling allocator: its leak is seen at its site, and `flamekeeper heap` reads and
+/// changes how it samples.
+#[test]
+fn a_static_program_samples_itself() {
+    let _alone = alone();
+    let host = Host::start("heap-static", 19);
+    let folder = host.scratch().join("crate");
+    std::fs::create_dir_all(folder.join("src")).unwrap();
+    let root = metadata::root().canonicalize().unwrap();
+    std::fs::copy(root.join("testing/workloads/heap-static.rs"), folder.join("src/main.rs")).unwrap();
+    let manifest = format!(
+        "[package]\nname = \"heap-static\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n[profile.release]\ndebug = 1\n\
+         [dependencies]\nflamekeeper-heap = {{ path = {:?} }}\n",
+        root.join("heap")
+    );
+    std::fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+    let triple = "x86_64-unknown-linux-gnu";
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--release", "--offline", "--quiet", "--target", triple]).current_dir(&folder);
+    let built = run(build.env("RUSTFLAGS", "-C target-feature=+crt-static").env("CARGO_TARGET_DIR", folder.join("target")));
+    assert!(built.status.success(), "{}", text(&built.stderr));
+    let program = folder.join("target").join(triple).join("release/heap-static");
+    let headers = text(&run(Command::new(tools::require("readelf")).args(["-W", "-l"]).arg(&program)).stdout);
+    assert!(!headers.contains("INTERP"), "not static: {headers}");
+    let mut workload = Running::start("heap-static", &mut Command::new(program));
+    workload.wait_for_line("end", Duration::from_secs(60));
+    let (known, query) = (6400 * 20_000, "{comm=\"heap-static\"}");
+    let found = wait_for("the leak, with its name", Duration::from_secs(60), || {
+        let graph = flamegraph(&host, "inuse_space", query);
+        let found = graph.total_of(|function| function.contains("leak_site"));
+        (found as f64 > 0.5 * known as f64).then_some(found)
+    });
+    let (off, sigma) = (found as f64 / known as f64 - 1.0, relative_error(known, 20_000));
+    eprintln!("leak_site: {found} bytes of {known}: {:+.1} %, {:.1} sigma", off * 100.0, off / sigma);
+    assert!(off.abs() < 4.5 * sigma * 2f64.sqrt(), "{off}");
+    let pid = workload.pid().to_string();
+    let heap = |arguments: &[&str]| {
+        let output = run(Command::new(binary("flamekeeper")).arg("heap").args(arguments).arg(&pid));
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let status = heap(&["status"]);
+    assert!(status.contains("heap-static: samples every") && status.contains(" live") && !status.contains("not seen"), "{status}");
+    let output = run(Command::new(binary("flamekeeper")).args(["heap", "interval", &pid, "0"]));
+    assert_eq!(text(&output.stdout), format!("process {pid} no longer samples\n"), "{}", text(&output.stderr));
+    assert!(heap(&["status"]).contains("switched off"));
+}
+
+/// `flamekeeper heap enable` writes a drop-in, once, that `disable` removes; a unit that preloads something else is left alone.
+#[test]
+fn units_are_enabled_and_disabled() {
+    let scratch = Scratch::new("heap-units");
+    let root = scratch.path();
+    let heap = |arguments: &[&str]| run(Command::new(binary("flamekeeper")).arg("heap").args(arguments).arg("--root").arg(root));
+    let missing = heap(&["enable", "api"]);
+    assert!(!missing.status.success() && text(&missing.stderr).contains("install flamekeeper-heap"), "{}", text(&missing.stderr));
+    std::fs::create_dir_all(root.join("usr/lib/flamekeeper")).unwrap();
+    std::fs::copy(shim(), root.join("usr/lib/flamekeeper/libflamekeeper_heap.so")).unwrap();
+    let enabled = heap(&["enable", "api", "--interval", "1048576"]);
+    assert!(enabled.status.success() && text(&enabled.stdout).contains("restart api.service"), "{}", text(&enabled.stderr));
+    let file = root.join("etc/systemd/system/api.service.d/60-flamekeeper-heap.conf");
+    let content = std::fs::read_to_string(&file).unwrap();
+    for line in [
+        "[Service]",
+        "Environment=\"LD_PRELOAD=/usr/lib/flamekeeper/libflamekeeper_heap.so\"",
+        "Environment=\"FLAMEKEEPER_HEAP_INTERVAL=1048576\"",
+    ] {
+        assert!(content.lines().any(|found| found == line), "{content}");
+    }
+    assert!(heap(&["enable", "api.service"]).status.success());
+    assert!(text(&heap(&["disable", "api"]).stdout).contains("removed"));
+    assert!(!file.exists() && !file.parent().unwrap().exists());
+    assert_eq!(text(&heap(&["disable", "api"]).stdout), "api.service is not enabled\n");
+    std::fs::write(root.join("etc/systemd/system/db.service"), "[Service]\nEnvironment=LD_PRELOAD=/usr/lib/libother.so\n").unwrap();
+    let refused = heap(&["enable", "db"]);
+    assert!(!refused.status.success() && text(&refused.stderr).contains("sets LD_PRELOAD already"), "{}", text(&refused.stderr));
+    assert!(!heap(&["enable", "../../x"]).status.success());
+}

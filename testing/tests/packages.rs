@@ -1,0 +1,97 @@
+//! The packages as files, and what they bring for others' monitoring.
+
+#![allow(clippy::unwrap_used, reason = "all of this file is tests")]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use flamekeeper_testing::machine::build_packages;
+use flamekeeper_testing::metadata;
+use flamekeeper_testing::scratch::Scratch;
+use flamekeeper_testing::tools::require;
+
+fn dpkg_deb(arguments: &[&str], package: &Path) -> String {
+    let output = Command::new(require("dpkg-deb")).args(arguments).arg(package).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Each package has its program, unit, configuration, man page and completions, belongs to root, names its configuration as such, and
+/// is the same when it is built again.
+#[test]
+fn packages_hold_what_they_should() {
+    let scratch = Scratch::new("packages");
+    let (first, second) = (scratch.join("1"), scratch.join("2"));
+    build_packages(&first, "1.2.3");
+    build_packages(&second, "1.2.3");
+    let expected: [(&str, &[&str]); 3] = [
+        ("flamekeeper-heap", &["usr/lib/flamekeeper/libflamekeeper_heap.so", "usr/share/doc/flamekeeper-heap/copyright"]),
+        (
+            "flamekeeper-agent",
+            &[
+                "usr/bin/flamekeeper-agent",
+                "usr/lib/systemd/system/flamekeeper-agent.service",
+                "usr/lib/sysctl.d/60-flamekeeper-agent.conf",
+                "etc/flamekeeper/agent.toml",
+                "usr/share/man/man8/flamekeeper-agent.8.gz",
+                "usr/share/doc/flamekeeper-agent/copyright",
+            ],
+        ),
+        (
+            "flamekeeper",
+            &[
+                "usr/bin/flamekeeper",
+                "usr/lib/systemd/system/flamekeeper-collector.service",
+                "etc/flamekeeper/collector.toml",
+                "usr/share/man/man1/flamekeeper.1.gz",
+                "usr/share/man/man1/flamekeeper-doctor.1.gz",
+                "usr/share/doc/flamekeeper/examples/alerts.yaml",
+            ],
+        ),
+    ];
+    for (name, files) in expected {
+        let file = |folder: &Path| {
+            let made = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+            made.into_iter().find(|path| path.file_name().unwrap().to_str().unwrap().starts_with(&format!("{name}_1.2.3_"))).unwrap()
+        };
+        let package = file(&first);
+        assert_eq!(std::fs::read(&package).unwrap(), std::fs::read(file(&second)).unwrap(), "{name} is another when built again");
+        let list = dpkg_deb(&["--contents"], &package);
+        assert!(list.lines().all(|line| line.contains(" root/root ")), "{list}");
+        assert!(dpkg_deb(&["--field"], &package).contains("Version: 1.2.3\n"));
+        assert!(!list.contains("package-files") && !list.contains("convert-symbols"), "hidden commands have no page: {list}");
+        let program = list.contains("./usr/bin/");
+        let completions = ["bash-completion/completions/", "zsh/vendor-completions/_"].map(|path| format!("usr/share/{path}{name}"));
+        let completions = if program { &completions[..] } else { &[] };
+        for path in files.iter().copied().chain(completions.iter().map(String::as_str)) {
+            assert!(list.lines().any(|line| line.ends_with(&format!(" ./{path}"))), "{name} lacks {path}: {list}");
+        }
+        let info = dpkg_deb(&["--info"], &package);
+        assert!(["conffiles", "postinst", "postrm"].iter().all(|part| info.contains(part) == program), "{info}");
+    }
+}
+
+/// The alert rules and the dashboard ask for metrics that the agent serves, and the manual explains them all.
+#[test]
+fn monitoring_names_metrics_that_exist() {
+    let root = metadata::root();
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let source = read("agent/src/metrics/text.rs");
+    let quoted = |line: &str| line.split('"').nth(1).map(str::to_owned);
+    let served: BTreeSet<String> =
+        source.lines().filter(|line| line.contains("page.gauge(\"") || line.contains("page.counter(\"")).filter_map(quoted).collect();
+    assert!(served.len() > 20, "{served:?}");
+    for path in ["packaging/monitoring/alerts.yaml", "packaging/monitoring/grafana-agents.json"] {
+        let text = read(path);
+        let asked = text.split("flamekeeper_agent_").skip(1);
+        let asked: BTreeSet<String> =
+            asked.map(|rest| rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()).collect();
+        let unknown: Vec<_> = asked.difference(&served).collect();
+        assert!(!asked.is_empty() && unknown.is_empty(), "{path}: {unknown:?}");
+    }
+    let _: serde_json::Value = serde_json::from_str(&read("packaging/monitoring/grafana-agents.json")).unwrap();
+    let manual = read("docs/operating.md");
+    let unexplained: Vec<_> = served.iter().filter(|name| !manual.contains(&format!("`{name}"))).collect();
+    assert!(unexplained.is_empty(), "docs/operating.md does not explain {unexplained:?}");
+}
