@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use flamekeeper_profile::Svma;
 
-use super::inline::{Call, InlineTrees};
+use super::inline::{Call, InlineTrees, line};
 use super::layout::{HEADER, Layout, RECORD, Record, Version, u32_at};
 use super::pc_values::PcValues;
 
@@ -156,6 +156,12 @@ impl<'a> Function<'a> {
         self.functions.text(self.functions.layout.names, self.record.name)
     }
 
+    /// The line that it begins at (`func`, or `TEXT` in assembly): stated from Go 1.20 on, 0 before that.
+    #[must_use]
+    pub fn start_line(&self) -> u32 {
+        line(self.record.start_line)
+    }
+
     /// Its code by line, in order, without gaps; empty where the table does not say. At most `most` of them, since a damaged table could
     /// give all functions the longest program.
     #[must_use]
@@ -205,7 +211,7 @@ impl<'a> Function<'a> {
         let data = self.inline_data()?;
         let call = self.functions.inline.as_ref()?.call(data, index)?;
         let name = self.functions.text(self.functions.layout.names, call.name)?;
-        Some(Call { name, at: call.at })
+        Some(Call { name, at: call.at, start_line: call.start_line })
     }
 
     fn inline_program(&self) -> PcValues<'a> {

@@ -16,6 +16,8 @@ pub struct Call<'a> {
     /// The offset from the start of the function that the code of the call stands at; the line and the call there are those of the
     /// caller.
     pub at: u32,
+    /// The line that the called function begins at, from Go 1.20 on; 0 where it is not stated.
+    pub start_line: u32,
 }
 
 /// The same with the offset of the name.
@@ -23,6 +25,7 @@ pub struct Call<'a> {
 pub(crate) struct RawCall {
     pub(crate) name: u64,
     pub(crate) at: u32,
+    pub(crate) start_line: u32,
 }
 
 /// All trees of a program.
@@ -53,6 +56,12 @@ impl<'a> InlineTrees<'a> {
         let at = usize::try_from(at).ok()?;
         let (name, parent) = if self.version == Version::Go118 { (12, 16) } else { (4, 8) };
         let field = |offset: usize| u32_at(self.bytes, at.checked_add(offset)?);
-        Some(RawCall { name: u64::from(field(name)?), at: field(parent)? })
+        let start_line = if self.version == Version::Go120 { line(field(12)?) } else { 0 };
+        Some(RawCall { name: u64::from(field(name)?), at: field(parent)?, start_line })
     }
+}
+
+/// A line as the table states it, a signed number that compilers leave at 0 where they know none.
+pub(crate) fn line(stated: u32) -> u32 {
+    i32::try_from(stated).map_or(0, i32::unsigned_abs)
 }

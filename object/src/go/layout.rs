@@ -48,6 +48,8 @@ pub(crate) struct Record {
     pub(crate) line: u64,
     /// Where the files of its compilation unit begin.
     pub(crate) unit: u64,
+    /// The line of its declaration, from Go 1.20 on; 0 where it is not stated.
+    pub(crate) start_line: u32,
     /// What is special about it: see [`Record::ROOT`].
     pub(crate) flags: u8,
     /// How many more programs follow the record.
@@ -164,6 +166,7 @@ impl Layout {
             line: u64::from(field(5)?),
             programs: field(6)?,
             unit: if self.version == Version::Go12 { 0 } else { u64::from(field(7)?) },
+            start_line: if self.version == Version::Go120 { field(8)? } else { 0 },
             // Before Go 1.12 this is the count of the data, whose second byte is zero.
             flags,
             data,

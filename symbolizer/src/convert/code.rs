@@ -1,6 +1,7 @@
 //! The code of an object, and how much of it is named.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -14,10 +15,17 @@ use super::demangle;
 pub(super) struct Symbols<'a>(Vec<Symbol<'a>>);
 
 impl<'a> Symbols<'a> {
-    /// Symbols of several tables; at an address, those of the first come first.
+    /// Symbols of several tables; at an address, the one whose name people know comes first.
+    ///
+    /// Of equally good names that is the last one: in a table, what other objects can see stands behind what is local (ELF specification,
+    /// "Symbol Table", `sh_info`), and `.dynsym`, which holds only the former, is read after `.symtab`.
     pub(super) fn new(symbols: impl Iterator<Item = Symbol<'a>>) -> Self {
         let mut symbols: Vec<_> = symbols.filter(|symbol| symbol.name.as_ref().is_some_and(|name| !name.is_empty())).collect();
         symbols.sort_by_key(|symbol| symbol.address);
+        for same in symbols.chunk_by_mut(|a, b| a.address == b.address).filter(|same| same.len() > 1) {
+            same.reverse();
+            same.sort_by_cached_key(|symbol| Reverse(demangle::familiarity(symbol_name(symbol))));
+        }
         Self(symbols)
     }
 

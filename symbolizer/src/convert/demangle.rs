@@ -57,9 +57,22 @@ pub(crate) fn split_line(stored: &str) -> (&str, u32) {
     stored.split_once(LINE).map_or((stored, 0), |(name, line)| (name, line.parse().unwrap_or(0)))
 }
 
-/// A symbol's name as the programmer wrote it, without what says that it is a part or a clone of the function.
+/// How well people know a function by this name of its symbol: the greatest is best. Markers of what a library calls inside itself, and versions
+/// that only old programs call, come last; then each leading underscore counts against a name, but for those of mangled ones.
+pub(super) fn familiarity(symbol: &str) -> impl Ord + use<> {
+    let (name, old) = match symbol.split_once('@') {
+        Some((name, version)) => (name, !version.starts_with('@')),
+        None => (symbol, false),
+    };
+    let inner = name.starts_with("__GI_") || name.contains("_alias_");
+    let underscores = if is_mangled(name) { 0 } else { name.bytes().take_while(|byte| *byte == b'_').count() };
+    (!inner, !old, std::cmp::Reverse(underscores))
+}
+
+/// A symbol's name as the programmer wrote it, without its version (`memcpy@@GLIBC_2.14`) and without what says that it is a part or a clone of
+/// the function.
 pub(super) fn readable(symbol: &str) -> String {
-    let whole = without_clones(symbol);
+    let whole = without_clones(symbol.split_once('@').map_or(symbol, |(name, _)| name));
     demangle(whole).unwrap_or_else(|| whole.to_owned())
 }
 
@@ -109,6 +122,22 @@ mod tests {
         assert_eq!(demangle("main"), None);
         assert_eq!(demangle("_Z"), None);
         assert_eq!(readable("$s4main3fooyyF"), "$s4main3fooyyF");
+    }
+
+    /// What is in the C library's own table at two addresses: the name that programs call comes last in this order.
+    #[test]
+    fn familiar_names() {
+        let order = |names: &[&'static str]| {
+            let mut names = names.to_vec();
+            names.sort_by_key(|name| familiarity(name));
+            names
+        };
+        let start = ["__libc_start_main_alias_2", "__libc_start_main@GLIBC_2.2.5", "__libc_start_main@@GLIBC_2.34"];
+        assert_eq!(order(&[start[2], start[0], start[1]]), start);
+        assert_eq!(order(&["write", "__GI___write", "__write", "_write"]), ["__GI___write", "__write", "_write", "write"]);
+        assert_eq!(order(&["_ZN3foo3barEi", "_bar"]), ["_bar", "_ZN3foo3barEi"]);
+        let readable_ones = ["memcpy@@GLIBC_2.14", "_ZN3foo3barEi@@FOO_1", "f.cold@V1"].map(readable);
+        assert_eq!(readable_ones, ["memcpy", "foo::bar(int)", "f"]);
     }
 
     /// Parts and clones are their function; other dots are names.

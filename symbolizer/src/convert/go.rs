@@ -37,6 +37,8 @@ pub(crate) fn add(functions: Functions<'_>, load_address: Svma, converter: &mut 
 #[derive(Default)]
 struct Inlined<'a> {
     name: Cow<'a, str>,
+    /// The line that its function begins at; 0 where unknown.
+    start_line: u32,
     /// Where it stood in its caller.
     at: u32,
     lines: Vec<debuginfo::LineInfo<'a>>,
@@ -69,7 +71,7 @@ fn convert<'a>(function: &Function<'a>, load_address: Svma, left: &mut usize) ->
                 Entry::Vacant(new) => {
                     let Some(call) = function.call(index) else { break };
                     *left = left.saturating_sub(call.name.len());
-                    new.insert(Inlined { name: call.name, at: call.at, ..Inlined::default() })
+                    new.insert(Inlined { name: call.name, start_line: call.start_line, at: call.at, ..Inlined::default() })
                 }
             };
             let Some(caller) = range_at(&ranges, inlined.at) else { break };
@@ -88,7 +90,8 @@ fn convert<'a>(function: &Function<'a>, load_address: Svma, left: &mut usize) ->
     // The next function begins behind padding, of which nothing is known.
     let size = ranges.last().map_or(function.end.0 - function.start.0, |range| u64::from(range.end));
     let inlinees = outermost.into_iter().filter_map(|index| tree(&mut calls, index, 0)).collect();
-    Some(debuginfo::Function { address: start, size, name: go_name(name), compilation_dir: b"", lines: outer, inlinees, inline: false })
+    let name = go_name(name, begins_at(function, &outer));
+    Some(debuginfo::Function { address: start, size, name, compilation_dir: b"", lines: outer, inlinees, inline: false })
 }
 
 /// The range that an offset lies in.
@@ -103,12 +106,21 @@ fn tree<'a>(calls: &mut BTreeMap<u32, Inlined<'a>>, index: u32, depth: usize) ->
     let inlinees = call.inner.into_iter().filter_map(|inner| tree(calls, inner, depth + 1)).collect();
     let address = call.lines.first()?.address;
     let size = call.lines.last().map_or(0, |line| line.address + line.size.unwrap_or(0) - address);
-    let name = go_name(call.name);
+    let name = go_name(call.name, call.start_line);
     Some(debuginfo::Function { address, size, name, compilation_dir: b"", lines: call.lines, inlinees, inline: true })
 }
 
-fn go_name(name: Cow<'_, str>) -> Name<'_> {
-    Name::new(super::demangle::with_line(name.into_owned(), 0), NameMangling::Unmangled, Language::Go)
+/// The line that a function begins at. Where the table does not state it, that is the least line of its code in the file that it begins in: as a rule
+/// that of `func`, which the check for stack space at the entry belongs to; in a function without that check, that of its first statement.
+fn begins_at(function: &Function<'_>, lines: &[debuginfo::LineInfo<'_>]) -> u32 {
+    let stated = function.start_line();
+    let Some(first) = lines.first().filter(|_| stated == 0) else { return stated };
+    let own = lines.iter().filter(|line| line.line != 0 && line.file == first.file);
+    own.map(|line| u32::try_from(line.line).unwrap_or(0)).min().unwrap_or(0)
+}
+
+fn go_name(name: Cow<'_, str>, line: u32) -> Name<'_> {
+    Name::new(super::demangle::with_line(name.into_owned(), line), NameMangling::Unmangled, Language::Go)
 }
 
 /// The paths of a function's files, looked up once each.

@@ -236,6 +236,28 @@ fn start_lines() {
     assert!(found.iter().any(inlined), "{found:?}");
 }
 
+/// Several symbols of one address, in a table without debug information: the one that other programs call names it, whether the table has it before or
+/// behind what a library calls inside itself.
+#[test]
+fn aliases() {
+    let source = directory("oracle-aliases").join("aliases.c");
+    let library = source.with_extension("so");
+    let text = "int __work_impl(int n) { return n * 3; }\n\
+        static int __work_alias_2(int) __attribute__((alias(\"__work_impl\"), used));\n\
+        int __work(int) __attribute__((alias(\"__work_impl\")));\n\
+        int work(int) __attribute__((weak, alias(\"__work_impl\")));\n\
+        static int step(int n) { return n + 5; }\n\
+        int _step(int) __attribute__((alias(\"step\")));\n\
+        static int inner(int n) { return n - 7; }\n\
+        int outer(int) __attribute__((alias(\"inner\")));\n";
+    std::fs::write(&source, text).unwrap();
+    let [from, to] = [&source, &library].map(|path| path.to_str().unwrap());
+    run("gcc", &["-O2", "-shared", "-fPIC", "-fno-ipa-icf", "-o", to, from]);
+    let file = Converter::default().convert(&std::fs::read(&library).unwrap()).unwrap();
+    let name = |symbol| frames(&file.symbolize(address_of(&library, symbol)))[0].name.clone();
+    assert_eq!(["__work_alias_2", "_step", "inner"].map(name), ["work", "step", "outer"]);
+}
+
 /// Functions of a C++ program are spelled as `c++filt` spells them, but for white space, in four names of five of a program where templates
 /// and lambdas abound (480 of 590). Where they differ it is the demangler used (`cpp_demangle` 0.5) that errs, in details of the types: a
 /// constructor template loses its first parameter, a parameter pack its `&&` or its end, a lambda with `auto` its `&&`; and it
