@@ -20,6 +20,8 @@ pub(crate) enum Request {
     Delete,
     /// An object.
     Post(reqwest::Body, u64),
+    /// JSON.
+    Json(String),
 }
 
 impl Collector {
@@ -114,6 +116,7 @@ async fn send(request: Request, url: Url) -> Result<Vec<u8>> {
             .header(reqwest::header::CONTENT_TYPE, "application/octet-stream")
             .header(reqwest::header::CONTENT_LENGTH, len)
             .body(body),
+        Request::Json(text) => client.post(url.clone()).header(reqwest::header::CONTENT_TYPE, "application/json").body(text),
     };
     let answer = request.send().await.with_context(unreachable)?;
     let status = answer.status();

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    agent, check_config, collector, completions, convert_symbols, doctor, flamegraph, heap, package_files, record, symbolize, symbols, top,
-    up,
+    agent, check_config, collector, completions, convert_symbols, deploys, diff, doctor, flamegraph, heap, package_files, record,
+    symbolize, symbols, top, up,
 };
 
 /// Profiles every process of a Linux host all the time, and keeps the profiles.
@@ -30,6 +30,10 @@ pub(crate) enum Command {
     Top(top::Arguments),
     /// Ask a collector for a flamegraph, and write it to a file
     Flamegraph(flamegraph::Arguments),
+    /// Compare before and after a deploy, and fail where a function takes more
+    Diff(Box<diff::Arguments>),
+    /// List deploys, and mark changes that no version shows
+    Deploys(deploys::Arguments),
     /// Have a service's live heap sampled, and look at what is
     Heap(heap::Arguments),
     /// Manage a collector's symbols: what names functions

@@ -1,5 +1,5 @@
 //! The `flamekeeper` command: the programs of a profiled host (`up`, `agent`, `collector`), one program profiled without
-//! them (`record`), and what one asks of a collector (`top`, `flamegraph`, `symbols`, `symbolize`).
+//! them (`record`), and what one asks of a collector (`top`, `flamegraph`, `diff`, `deploys`, `symbols`, `symbolize`).
 //!
 //! Each subcommand is a module: its arguments, their help and what it does. Only this file ends the process.
 
@@ -10,6 +10,8 @@ mod check_config;
 mod collector;
 mod completions;
 mod convert_symbols;
+mod deploys;
+mod diff;
 mod doctor;
 mod flamegraph;
 mod format;
@@ -42,8 +44,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs a subcommand. The code is 0 but for `record`, which hands on that of the command it ran, and `doctor`, which
-/// has 1 for problems.
+/// Runs a subcommand. The code is 0 but for `record`, which hands on that of the command it ran, `doctor`, which
+/// has 1 for problems, and `diff`, which has codes of its own.
 fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Up(arguments) => up::run(&arguments)?,
@@ -52,6 +54,8 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Record(arguments) => return record::run(&arguments),
         Command::Top(arguments) => top::run(&arguments)?,
         Command::Flamegraph(arguments) => flamegraph::run(&arguments)?,
+        Command::Diff(arguments) => return Ok(diff::run(&arguments)),
+        Command::Deploys(arguments) => deploys::run(&arguments)?,
         Command::Heap(arguments) => heap::run(&arguments)?,
         Command::Symbols(arguments) => symbols::run(&arguments)?,
         Command::Symbolize(arguments) => symbolize::run(&arguments)?,
@@ -65,7 +69,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 /// The error and its causes in one line; a cause that the message before it ends with is not told again.
-fn chain(error: &anyhow::Error) -> String {
+pub(crate) fn chain(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
         "" => cause,
         told if told.ends_with(&cause) => text,

@@ -5,8 +5,8 @@
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
-const SUBCOMMANDS: [&str; 10] =
-    ["up", "agent", "collector", "record", "top", "flamegraph", "heap", "check-config", "doctor", "completions"];
+const SUBCOMMANDS: [&str; 12] =
+    ["up", "agent", "collector", "record", "top", "flamegraph", "diff", "deploys", "heap", "check-config", "doctor", "completions"];
 
 fn flamekeeper(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_flamekeeper")).args(arguments).stdin(Stdio::null()).output().unwrap()
@@ -56,13 +56,17 @@ fn completions() {
 /// A misspelt command suggests the right one; a missing argument is named; nothing panics.
 #[test]
 fn mistakes_are_told() {
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 10] = [
         (&["colector"], "'collector'"),
         (&["record"], "--pid"),
         (&["record", "--pid", "1", "--duration", "soon"], "such as 10s"),
         (&["record", "--frequency", "0", "--", "true"], "1..=999"),
         (&["record", "-o", "x.exe", "--", "true"], "--format"),
         (&["top", "--collector", "https://example.org"], "TLS"),
+        (&["diff", "--by", "share"], "--selector-a"),
+        (&["diff", "--service", "api", "--fail-above", "much"], "such as 5%"),
+        (&["diff", "--from-version", "1"], "--service"),
+        (&["deploys", "mark", "--text", "x"], "--service"),
     ];
     for (arguments, expected) in cases {
         let output = flamekeeper(arguments);

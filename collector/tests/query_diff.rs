@@ -18,10 +18,16 @@ const START: u64 = 1_764_001_000 - 1200;
 
 /// 10 s of `api` in a version on a host: samples of `main > steady`, `main > grows`, and of a function that only this version has.
 fn batch(host: &str, start: u64, version: &str, counts: [u64; 3]) -> Batch {
+    batch_of(host, start, version, counts, None)
+}
+
+/// The same, of a program in a file.
+fn batch_of(host: &str, start: u64, version: &str, counts: [u64; 3], path: Option<&str>) -> Batch {
     let mut tables = Tables::new();
     let only = format!("only_{version}");
+    let object = path.map(|path| tables.intern_object(None, path));
     let [main, steady, grows, only] =
-        ["main", "steady", "grows", &only].map(|name| tables.intern_named(FrameKind::Native, None, Svma(0), name));
+        ["main", "steady", "grows", &only].map(|name| tables.intern_named(FrameKind::Native, object, Svma(0), name));
     let stacks = [steady, grows, only].map(|leaf| tables.intern_stack(&[leaf, main], StackEnd::Root));
     let labels = Labels::new().with("host", host).with("service", "api").with("version", version);
     let mut ledger = Ledger::new();
@@ -82,6 +88,45 @@ fn two_windows() {
     assert_eq!(diff["names"][0], "");
     assert_eq!(diff["completeness"]["a"]["lost_total"].as_u64(), Some(180));
     assert!(diff["statistics"]["smallest_change_seen"].as_str().unwrap().contains("80 %"));
+}
+
+/// A version in another folder is the same program: what did not change is told as moved, and what grew as grown.
+#[test]
+fn another_folder_hides_nothing() {
+    let server = Server::start(QueryLimits::default());
+    for window in 0..120 {
+        let (version, grows) = if window < 60 { ("1", 8) } else { ("2", 25) };
+        let path = format!("/opt/api-{version}/api");
+        let counts = [40 + window % 5, grows + window % 3, 2];
+        server.store.push(batch_of("web-1", START + window * 10, version, counts, Some(&path)));
+    }
+    let diff = server.json(&format!("/api/v1/diff?{}", windows()));
+    let grows = function(&diff, "grows");
+    assert_eq!((grows["verdict"].as_str(), grows["moved_from"].as_str()), (Some("grew"), Some("grows")), "{grows}");
+    assert!(grows["relative_low"].as_f64().unwrap() > 1.0, "{grows}");
+    let steady = function(&diff, "steady");
+    assert_eq!((steady["verdict"].as_str(), steady["module"].as_str()), (Some("moved"), Some("/opt/api-2/api")), "{steady}");
+    assert_eq!(diff["functions"].as_array().unwrap().iter().filter(|function| function["name"] == "steady").count(), 1);
+    let report = server.json(&format!("/api/v1/diff?format=report&{}", windows()));
+    assert!(report["notes"].as_array().unwrap().iter().any(|note| note.as_str().unwrap().contains("in another module")), "{report}");
+}
+
+/// A report holds what changed and no tree, as JSON and for people.
+#[test]
+fn reports() {
+    let server = server();
+    let question = |format: &str| format!("/api/v1/diff?format={format}&limit=9&{}", windows());
+    let report = server.json(&question("report"));
+    assert_eq!((report["regressions"][0]["name"].as_str(), report["unit"].as_str()), (Some("grows"), Some("cores")), "{report}");
+    assert_eq!((report["improvements"].as_array().unwrap().len(), report["moved"][0]["moved_from"].as_str()), (0, Some("only_1")));
+    assert!(report["tree"].is_null() && report["a"]["samples"].as_u64().unwrap() > 1000);
+    let relative = report["regressions"][0]["relative_low"].as_f64().unwrap();
+    assert!(relative > 1.0 && relative < report["regressions"][0]["relative"].as_f64().unwrap(), "{report}");
+    let text = server.ask(&question("text"), "").text();
+    assert!(text.contains("2 regressions, in cores") && text.contains("  grows\n"), "{text}");
+    let markdown = server.ask(&question("markdown"), "").text();
+    assert!(markdown.contains("| grows | "), "{markdown}");
+    assert!(server.ask(&question("pdf"), "").text().contains("json, report, text or markdown"));
 }
 
 /// The same window twice has no change, whatever values are divided by.

@@ -5,12 +5,14 @@ use super::answer::{Answer, Body};
 use super::error::ApiError;
 use super::params::Params;
 use crate::query::diff::{Diff, Normalization, gather};
-use crate::render::{DiffSide, diff_json};
+use crate::render::{DiffSide, Report, diff_json};
 use crate::store::Selection;
 use crate::watch;
 
 /// Nodes of the tree unless asked otherwise: twice what half a screen's pixels show.
 const DEFAULT_NODES: usize = 20_000;
+/// Functions of each kind in a report as text.
+const MOST_TOLD: usize = 50;
 /// Functions of the table unless asked otherwise.
 const DEFAULT_FUNCTIONS: usize = 2_000;
 
@@ -19,6 +21,7 @@ pub(super) fn answer(state: &QueryState, mut params: Params) -> Result<Answer, A
     let a = side(&mut params, &profile_type, ["query_a", "from_a", "to_a"])?;
     let b = side(&mut params, &profile_type, ["query_b", "from_b", "to_b"])?;
     let normalization = normalization(&mut params)?;
+    let format = format(&mut params)?;
     let nodes = params.value("max_nodes", "a whole number of nodes from 1 to 1000000", |nodes| (1..=1_000_000).contains(nodes))?;
     let limit = params.value("limit", "a whole number of functions, 0 for all", |_| true)?.unwrap_or(DEFAULT_FUNCTIONS);
     let closed = params.finish()?;
@@ -28,7 +31,37 @@ pub(super) fn answer(state: &QueryState, mut params: Params) -> Result<Answer, A
     let queries = [&a, &b].map(|selection| selection.selector.to_string());
     let sides = [DiffSide { window: a.window, query: &queries[0] }, DiffSide { window: b.window, query: &queries[1] }];
     let limit = if limit == 0 { usize::MAX } else { limit };
-    Ok(Answer { body: Body::Json(diff_json(&diff, &profile_type, sides, limit)?), closed })
+    let report = || Report::of(&diff, &profile_type, sides, limit);
+    let body = match format {
+        Format::Json => Body::Json(diff_json(&diff, &profile_type, sides, limit)?),
+        Format::Report => Body::Json(serde_json::to_vec(&report())?),
+        Format::Text => Body::Text(report().text(None, limit.min(MOST_TOLD))),
+        Format::Markdown => Body::Text(report().markdown(None, limit.min(MOST_TOLD))),
+    };
+    Ok(Answer { body, closed })
+}
+
+/// What is answered.
+#[derive(Clone, Copy)]
+enum Format {
+    /// The tree and all functions.
+    Json,
+    /// What changed beyond chance.
+    Report,
+    /// The same for people.
+    Text,
+    /// The same for a pull request.
+    Markdown,
+}
+
+fn format(params: &mut Params) -> Result<Format, ApiError> {
+    match params.text("format").as_deref() {
+        None | Some("json") => Ok(Format::Json),
+        Some("report") => Ok(Format::Report),
+        Some("text") => Ok(Format::Text),
+        Some("markdown") => Ok(Format::Markdown),
+        Some(other) => Err(ApiError::Parameter(format!("format is {other:?}; it must be json, report, text or markdown"))),
+    }
 }
 
 fn side(params: &mut Params, profile_type: &str, [query, from, to]: [&'static str; 3]) -> Result<Selection, ApiError> {

@@ -63,6 +63,8 @@ struct FunctionJson<'a> {
     change: f64,
     low: Option<f64>,
     high: Option<f64>,
+    relative_low: Option<f64>,
+    relative_high: Option<f64>,
     q: Option<f64>,
     verdict: &'static str,
     moved_from: Option<&'a str>,
@@ -172,6 +174,8 @@ fn function_json(function: &FunctionDiff) -> FunctionJson<'_> {
         change: function.change,
         low: function.interval.map(|(low, _)| low),
         high: function.interval.map(|(_, high)| high),
+        relative_low: function.relative.map(|relative| relative.low),
+        relative_high: function.relative.map(|relative| relative.high).filter(|high| high.is_finite()),
         q: function.q,
         verdict: verdict(function),
         moved_from: function.moved.as_deref(),
@@ -179,10 +183,10 @@ fn function_json(function: &FunctionDiff) -> FunctionJson<'_> {
     }
 }
 
-/// The word for what is said of a function. One that moved is neither new nor gone.
-fn verdict(function: &FunctionDiff) -> &'static str {
+/// The word for what is said of a function. One that moved may have changed as well, which is then said.
+pub(super) fn verdict(function: &FunctionDiff) -> &'static str {
     match function.verdict {
-        _ if function.moved.is_some() => "moved",
+        Verdict::Chance if function.moved.is_some() => "moved",
         Verdict::Grew => "grew",
         Verdict::Shrank => "shrank",
         Verdict::New => "new",
@@ -191,7 +195,8 @@ fn verdict(function: &FunctionDiff) -> &'static str {
     }
 }
 
-fn statistics(diff: &Diff) -> StatisticsJson {
+/// What change would have been seen, in words.
+pub(super) fn smallest_change_seen(diff: &Diff) -> String {
     let told = |smallest: f64| {
         let size = diff.sides[0].total / 20.0;
         let part = if size > 0.0 { 100.0 * smallest / size } else { 0.0 };
@@ -200,12 +205,16 @@ fn statistics(diff: &Diff) -> StatisticsJson {
             "with these samples a change of {smallest:.4} {unit} is seen 80 % of the time in a function that takes 5 % of A ({part:.0} % of the function)"
         )
     };
+    diff.smallest.map_or_else(|| "there are no samples to tell a change by".to_owned(), told)
+}
+
+fn statistics(diff: &Diff) -> StatisticsJson {
     StatisticsJson {
         dispersion: diff.statistics.dispersion,
         fdr: diff.statistics.fdr,
         flagged: diff.statistics.flagged,
         tested: diff.statistics.tested,
         smallest_change: diff.smallest,
-        smallest_change_seen: diff.smallest.map_or_else(|| "there are no samples to tell a change by".to_owned(), told),
+        smallest_change_seen: smallest_change_seen(diff),
     }
 }

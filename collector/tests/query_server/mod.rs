@@ -146,6 +146,7 @@ impl Server {
     }
 
     /// Asks with further header lines, each ended by CR LF.
+    #[allow(dead_code)] // Each test program uses a part of it.
     pub(crate) fn ask(&self, path: &str, headers: &str) -> Answer {
         self.send("GET", path, headers, "")
     }
@@ -157,6 +158,7 @@ impl Server {
         self.send("POST", path, &headers, body)
     }
 
+    #[allow(dead_code)] // Each test program uses a part of it.
     fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -169,6 +171,7 @@ impl Server {
         Answer { status, head: head.to_lowercase(), body: bytes[end + 4..].to_vec() }
     }
 
+    #[allow(dead_code)] // Each test program uses a part of it.
     pub(crate) fn json(&self, path: &str) -> serde_json::Value {
         let answer = self.ask(path, "");
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());

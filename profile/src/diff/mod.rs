@@ -20,7 +20,7 @@ mod matching;
 
 pub use dispersion::{Dispersion, dispersion};
 pub use distribution::{beta_regularized, student_quantile, student_tail};
-pub use estimate::{Estimate, Exposures, Quantiles, SideCounts, estimate};
+pub use estimate::{Estimate, Exposures, Quantiles, Relative, SideCounts, estimate};
 pub use fdr::adjusted;
 pub use functions::{Change, FunctionCounts, Measure, Statistics, Verdict, changes};
 pub use matching::{Candidate, moved};

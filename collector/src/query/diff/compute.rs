@@ -72,6 +72,7 @@ impl Diff {
         .symbolize(symbols);
         let weight_of_a_sample = sample_weight(&values);
         let (group_of, functions) = named.groups();
+        let (group_of, moved) = unified(group_of, &functions, &named, &values);
         let stacks = stack_groups(&named, &group_of);
         let scale = weight_of_a_sample.unwrap_or(1.0);
         let sums = values.each_ref().map(|values| Sums::of(values, &stacks, functions.len(), scale));
@@ -90,7 +91,6 @@ impl Diff {
         };
         let summaries = summaries(&named, &sides, &values, &sums, exposures, factor);
         let paths = tree_paths(&named, &values);
-        let moved = moved(&functions, &sums, &named, &group_of, &values);
         let found = Found { functions, changes, counts, exposures, factor, moved, exact: weight_of_a_sample.is_some() };
         let smallest = found.smallest(&sums[0]);
         let notes = notes(&sides, &values, &cells, normalization, &unit);
@@ -256,24 +256,45 @@ fn both(values: &[Values; 2]) -> BTreeMap<StackId, [u64; 2]> {
     stacks
 }
 
+/// Functions that have another name on each side stand together in the group of the name in B: so a new name alone is no change, and a
+/// change behind it is seen. For each such group the name that it had in A.
+fn unified(
+    group_of: Vec<usize>,
+    functions: &[Function],
+    named: &SymbolizedProfile,
+    values: &[Values; 2],
+) -> (Vec<usize>, BTreeMap<usize, String>) {
+    let mut place: Vec<usize> = (0..functions.len()).collect();
+    let mut names = BTreeMap::new();
+    for (new, old) in moved(functions, named, &group_of, values) {
+        place[old as usize] = new as usize;
+        names.insert(new as usize, functions[old as usize].frame.name.to_string());
+    }
+    (group_of.into_iter().map(|group| place[group]).collect(), names)
+}
+
 /// Pairs of a group of B and the one of A that it was.
-fn moved(functions: &[Function], sums: &[Sums; 2], named: &SymbolizedProfile, group_of: &[usize], values: &[Values; 2]) -> Vec<(u32, u32)> {
-    let only: Vec<Option<usize>> = (0..functions.len())
-        .map(|group| match (sums[0].total[group] > 0.0, sums[1].total[group] > 0.0) {
-            (true, false) => Some(0),
-            (false, true) => Some(1),
-            _ => None,
-        })
-        .collect();
+fn moved(functions: &[Function], named: &SymbolizedProfile, group_of: &[usize], values: &[Values; 2]) -> Vec<(u32, u32)> {
     let path = |stack| -> Box<[u32]> {
         let (locations, _) = named.stack(stack);
         let functions = locations.iter().rev().flat_map(|location| named.names.location_functions(*location).iter().rev());
         functions.map(|function| u32::try_from(group_of[*function as usize]).unwrap_or(u32::MAX)).collect()
     };
-    let paths: Vec<tree::Path> = both(values)
+    let paths: Vec<tree::Path> = both(values).into_iter().map(|(stack, weights)| (path(stack), weights)).collect();
+    let mut on = vec![[false; 2]; functions.len()];
+    for (path, weights) in &paths {
+        for group in path {
+            let on = &mut on[*group as usize];
+            *on = [on[0] || weights[0] > 0, on[1] || weights[1] > 0];
+        }
+    }
+    let only: Vec<Option<usize>> = on
         .into_iter()
-        .map(|(stack, weights)| (path(stack), weights))
-        .filter(|(path, _)| path.iter().any(|group| only[*group as usize].is_some()))
+        .map(|on| match on {
+            [true, false] => Some(0),
+            [false, true] => Some(1),
+            _ => None,
+        })
         .collect();
     let names: Vec<&str> = functions.iter().map(|function| &*function.frame.name).collect();
     renamed(&names, &only, &paths)
@@ -285,7 +306,8 @@ struct Found {
     counts: Vec<FunctionCounts>,
     exposures: Exposures,
     factor: f64,
-    moved: Vec<(u32, u32)>,
+    /// For each group that moved the name that it had in A.
+    moved: BTreeMap<usize, String>,
     exact: bool,
 }
 
@@ -299,15 +321,9 @@ impl Found {
     }
 
     fn table(self) -> Vec<FunctionDiff> {
-        let Self { functions, changes, counts, exposures, factor, moved, exact } = self;
+        let Self { functions, changes, counts, exposures, factor, mut moved, exact } = self;
         let per = |count: f64, exposure: f64| if exposure > 0.0 { count / exposure * factor } else { 0.0 };
         let pair = |counts: SideCounts| [per(counts.a, exposures.a), per(counts.b, exposures.b)];
-        let names: Vec<String> = functions.iter().map(|function| function.frame.name.to_string()).collect();
-        let mut others: BTreeMap<u32, String> = BTreeMap::new();
-        for (new, old) in moved {
-            others.insert(new, names[old as usize].clone());
-            others.insert(old, names[new as usize].clone());
-        }
         let mut table: Vec<FunctionDiff> = Vec::new();
         for (group, ((function, change), counts)) in functions.into_iter().zip(changes).zip(&counts).enumerate() {
             let marker = function.frame.kind == FrameKind::Other && function.frame.name.starts_with('[');
@@ -321,9 +337,10 @@ impl Found {
                 measure: change.measure,
                 change: change.estimate.change * factor,
                 interval: exact.then_some((change.estimate.low * factor, change.estimate.high * factor)),
+                relative: exact.then_some(change.estimate.relative),
                 q: change.q,
                 verdict: change.verdict,
-                moved: u32::try_from(group).ok().and_then(|group| others.remove(&group)),
+                moved: moved.remove(&group),
                 seen: change.seen * factor,
             });
         }

@@ -8,7 +8,7 @@ mod gather;
 mod neighbours;
 mod tree;
 
-use flamekeeper_profile::diff::{Measure, Side, Statistics, Verdict};
+use flamekeeper_profile::diff::{Measure, Relative, Side, Statistics, Verdict};
 use flamekeeper_profile::{Completeness, Frame};
 
 use crate::store::MergedProfile;
@@ -97,11 +97,13 @@ pub struct FunctionDiff {
     pub change: f64,
     /// Its 95 % confidence interval; none where the type counts no samples.
     pub interval: Option<(f64, f64)>,
+    /// The same as a part of what it was in A, with the error of that too.
+    pub relative: Option<Relative>,
     /// The adjusted p-value; none where there were too few samples.
     pub q: Option<f64>,
     /// What is said of it.
     pub verdict: Verdict,
-    /// The name that it had in A, or has in B, where it moved.
+    /// The name that it had in A, where that was another one or it stood in another module: then its values in A are those under that name.
     pub moved: Option<String>,
     /// The change that would be flagged 80 times of 100.
     pub seen: f64,

@@ -1,0 +1,134 @@
+//! `flamekeeper diff`: what changed between two profiles, and whether a deploy may go on.
+
+mod ask;
+mod percent;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use flamekeeper_collector::render::{Gate, GateResult, Outcome, Report};
+use serde::Serialize;
+
+use crate::api::Collector;
+use crate::output;
+
+const ABOUT: &str = "\
+Compares what a service did before and after a deploy: which functions take more or less, each with a 95 % confidence interval that takes
+account of sampling error and of how much hosts and times differ. What chance explains is not told; the false discovery rate over all
+functions is held at 5 %.
+
+With --service alone it compares the newest deploy with what was before it, in windows that the collector chooses: of one length, after
+the warm-up, at the same time of day where there is history. Values are CPU cores on each host.";
+
+const EXAMPLES: &str = "\
+Examples:
+  flamekeeper diff --service api                                    the newest deploy with what was before
+  flamekeeper diff --service api --from-version 1.4 --to-version 1.5 --fail-above 5%
+  flamekeeper diff --service api --from-a -25h --to-a -24h --from-b -1h --to-b now
+  flamekeeper diff --selector-a '{host=\"web-1\"}' --selector-b '{host=\"web-2\"}' --from -1h
+  flamekeeper diff --service api --output markdown > report.md
+
+Exit codes:
+  0  answered, and nothing fails
+  1  --fail-above: a function's whole 95 % interval lies above the limit
+  2  could not be answered: no samples, no such deploy, no collector, wrong arguments";
+
+/// Arguments of `flamekeeper diff`.
+#[derive(Debug, clap::Args)]
+#[command(long_about = ABOUT, after_help = EXAMPLES, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    question: ask::Question,
+    #[command(flatten)]
+    collector: Collector,
+    /// Profile type
+    #[arg(long = "type", value_name = "TYPE", default_value = "cpu")]
+    profile_type: String,
+    /// What values are divided by: seconds of hosts (cores), all of a side (share), or nothing (samples)
+    #[arg(long, value_enum, default_value_t = By::Cores)]
+    by: By,
+    /// How the report is written
+    #[arg(long, short, value_enum, value_name = "FORMAT", default_value_t = Output::Text)]
+    output: Output,
+    /// Functions of each kind that text and Markdown name; 0 for all
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 30)]
+    limit: usize,
+    /// Exit with 1 where a function grew by more: the lower end of its 95 % interval is above this part of what it took in A. A function
+    /// that is new is held against everything that A takes
+    #[arg(long, value_name = "PERCENT", value_parser = percent::parse)]
+    fail_above: Option<f64>,
+    /// Exit with 2 where the samples are too few to see such a growth in a function that takes 5 % of A
+    #[arg(long, requires = "fail_above")]
+    strict: bool,
+}
+
+/// What values are divided by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum By {
+    /// Seconds of hosts
+    Cores,
+    /// Everything of the side
+    Share,
+    /// Nothing
+    Samples,
+}
+
+impl By {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Cores => "cores",
+            Self::Share => "share",
+            Self::Samples => "samples",
+        }
+    }
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    /// For a terminal
+    Text,
+    /// For programs, with all functions
+    Json,
+    /// For a pull request
+    Markdown,
+}
+
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    gate: Option<&'a GateResult>,
+}
+
+/// Asks, prints, and answers the exit code.
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    match answer(arguments) {
+        Ok(Outcome::Passed) => ExitCode::SUCCESS,
+        Ok(Outcome::Failed) => ExitCode::from(1),
+        Ok(Outcome::Unanswered) => ExitCode::from(2),
+        Err(error) => {
+            eprintln!("flamekeeper: {}", crate::chain(&error));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn answer(arguments: &Arguments) -> Result<Outcome> {
+    let report = arguments.question.report(&arguments.collector, &arguments.profile_type, arguments.by.name())?;
+    // Without a limit the gate is of use still: it says whether there is an answer.
+    let asked = Gate { fail_above: arguments.fail_above.unwrap_or(f64::INFINITY), strict: arguments.strict };
+    let result = asked.check(&report);
+    let gate = Some(&result).filter(|result| arguments.fail_above.is_some() || result.outcome == Outcome::Unanswered);
+    let most = if arguments.limit == 0 { usize::MAX } else { arguments.limit };
+    let text = match arguments.output {
+        Output::Text => report.text(gate, most),
+        Output::Markdown => report.markdown(gate, most),
+        Output::Json => {
+            let gate = gate.filter(|_| arguments.fail_above.is_some());
+            format!("{}\n", serde_json::to_string_pretty(&Told { report: &report, gate })?)
+        }
+    };
+    output::print(text.as_bytes())?;
+    Ok(result.outcome)
+}
