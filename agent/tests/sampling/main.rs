@@ -105,7 +105,7 @@ fn assert_shares(counts: &BTreeMap<String, u64>, truth: &BTreeMap<String, u64>) 
 fn command_without_frame_pointers() {
     let program = build("burn.cpp", "burn");
     let (output, path) = (program.with_extension("out"), program.to_string_lossy().into_owned());
-    let shell = format!("exec {path} 4 1 > {}", output.display());
+    let shell = format!("exec {path} 4 1 cpu > {}", output.display());
     let target = Target::Command { program: "sh".into(), arguments: vec!["-c".into(), shell.into()] };
     let batches = sample(config(target), None, || {});
     let series = of_exe(&batches, &path);
@@ -122,7 +122,7 @@ fn command_without_frame_pointers() {
 #[test]
 fn running_process_with_threads() {
     let program = build("burn.cpp", "burn");
-    let mut burn = Running::start(Command::new(&program).args(["4", "2"]));
+    let mut burn = Running::start(Command::new(&program).args(["4", "2", "cpu"]));
     burn.wait_ready();
     let batches = sample(config(Target::Process(burn.pid())), None, || {});
     let series = of_exe(&batches, &program.to_string_lossy());
@@ -161,9 +161,9 @@ fn short_lives_on_the_host() {
 /// Code that V8 generated is named by node's perf map, as JavaScript, and the stacks reach the root.
 #[test]
 fn node_names_its_code() {
-    let mut node = Running::start(Command::new("node").arg("--perf-basic-prof").arg(workload("burn.js")).arg("6"));
+    let mut node = Running::start(Command::new("node").arg("--perf-basic-prof").arg(workload("burn.js")).args(["4", "cpu"]));
     node.wait_ready();
-    let batches = sample(config(Target::Process(node.pid())), Some(Duration::from_secs(4)), || {});
+    let batches = sample(config(Target::Process(node.pid())), None, || {});
     let mut named = 0;
     let (mut samples, mut whole) = (0, 0);
     for batch in &batches {
