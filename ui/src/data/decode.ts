@@ -52,6 +52,19 @@ export class DecodeError extends Error {
   }
 }
 
+/** Milliseconds that decoding the last answer took. */
+export const timings = { decode: 0 };
+
+/** Decodes by a function, and takes the time that it takes. */
+export function timed<A, T>(decode: (answer: A) => T): (answer: A) => T {
+  return (answer) => {
+    const began = performance.now();
+    const decoded = decode(answer);
+    timings.decode = performance.now() - began;
+    return decoded;
+  };
+}
+
 /** Decodes a flamegraph answer into flat arrays in O(nodes + frames + strings). Throws DecodeError. */
 export function decodeProfile(answer: FlamegraphAnswer): Profile {
   if (!answer || !answer.nodes || !answer.frames || !Array.isArray(answer.strings)) {

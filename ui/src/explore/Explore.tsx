@@ -5,20 +5,30 @@ import { CallTreePane } from "./CallTreePane";
 import { Completeness } from "./Completeness";
 import { ContextMenu } from "./ContextMenu";
 import { Details } from "./Details";
+import { computed } from "@preact/signals";
+import { makePalette } from "../flame/palette";
 import { FlamePane } from "./FlamePane";
 import { FunctionTable } from "./FunctionTable";
 import { Header } from "./Header";
 import { Help } from "./Help";
-import { connectKeys } from "./keys";
+import { connectKeys } from "./keyboard";
+import { ACTIONS, KEYS } from "./keys";
+import { Legend } from "./Legend";
+import { openMenu } from "./menuState";
 import { Progress, QueryBar } from "./QueryBar";
 import { PaneState } from "./States";
-import { stale, state } from "./store";
+import { graph, stale, state } from "./store";
+import { dark } from "./theme";
 import { TimeSeries } from "./TimeSeries";
 import { Toolbar } from "./Toolbar";
 
+// By value, so that a zoom makes no new palette.
+const color = computed(() => state.value.color);
+const palette = computed(() => makePalette(color.value, dark.value));
+
 /** The Explore page, top to bottom. */
 export function Explore() {
-  useEffect(connectKeys, []);
+  useEffect(() => connectKeys(graph, ACTIONS), []);
   const { view, pane } = state.value;
   return (
     <div class="explore">
@@ -31,7 +41,7 @@ export function Explore() {
         <Breadcrumb />
         <div class={`panes view-${view} ${stale.value ? "stale" : ""}`}>
           {view !== "flame" && <FunctionTable />}
-          {view !== "table" && (pane === "tree" ? <CallTreePane /> : pane === "callers" ? <CallersPane /> : <FlamePane />)}
+          {view !== "table" && (pane === "tree" ? <CallTreePane /> : pane === "callers" ? <CallersPane /> : <Flame />)}
           <PaneState />
         </div>
         <ContextMenu />
@@ -40,7 +50,15 @@ export function Explore() {
         <Details />
         <Completeness />
       </footer>
-      <Help />
+      <Help keys={KEYS} />
     </div>
+  );
+}
+
+function Flame() {
+  return (
+    <FlamePane graph={graph} palette={palette} onMenu={openMenu} text="The call tree, key d, says the same as text.">
+      <Legend palette={palette} />
+    </FlamePane>
   );
 }

@@ -1,30 +1,47 @@
 import { useEffect, useRef } from "preact/hooks";
-import { computed, effect } from "@preact/signals";
+import { effect, type ReadonlySignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+import type { CallTree } from "../data/decode";
 import { pathOf } from "../data/path";
 import { FlameEngine } from "../flame/engine";
 import type { Hit } from "../flame/hit";
-import { makePalette } from "../flame/palette";
-import { Legend } from "./Legend";
+import type { Palette } from "../flame/palette";
 import { announcement, engine as mounted, hovered, select, selected } from "./focus";
 import { connectInput } from "./flameInput";
-import { openMenu } from "./menuState";
-import { found, shown, state, zoomTo } from "./store";
-import { dark, mayAnimate } from "./theme";
+import type { Graph } from "./graph";
+import { mayAnimate } from "./theme";
 import { installTestHandle } from "./testHandle";
 
+interface FlamePaneProps {
+  graph: Graph;
+  palette: ReadonlySignal<Palette>;
+  /** The fill of a node, where it is not its function's. */
+  fill?: ReadonlySignal<((node: number) => string) | null>;
+  /** Opens the menu of a node, under the place where the event was, or under an element where a key asked for it. */
+  onMenu?: (event: MouseEvent, tree: CallTree, node: number, below?: Below) => void;
+  /** What the screen reader is told to look at instead. */
+  text: string;
+  /** The legend. */
+  children?: ComponentChildren;
+}
+
+interface Below {
+  getBoundingClientRect(): { left: number; bottom: number };
+}
+
 /** The flamegraph: two canvases as large as the pane, a scrollbar of its own, and a live description. */
-export function FlamePane() {
+export function FlamePane(props: FlamePaneProps) {
   const box = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const overlay = useRef<HTMLCanvasElement>(null);
   const thumb = useRef<HTMLDivElement>(null);
   useEffect(() => {
     if (!box.current || !canvas.current || !overlay.current || !thumb.current) return;
-    return mount(box.current, canvas.current, overlay.current, thumb.current);
+    return mount(props, box.current, canvas.current, overlay.current, thumb.current);
   }, []);
   return (
     <div class="flame-pane">
-      <Legend palette={palette} />
+      {props.children}
       <div class="flame-box" ref={box}>
         <canvas
           ref={canvas}
@@ -32,7 +49,7 @@ export function FlamePane() {
           class="flame-canvas"
           tabIndex={0}
           role="application"
-          aria-label="Flamegraph. Arrow keys move, Enter zooms, Escape shows everything. The call tree, key d, says the same as text."
+          aria-label={`Flamegraph. Arrow keys move, Enter zooms, Escape shows everything. ${props.text}`}
           aria-describedby="flame-live"
         />
         <canvas ref={overlay} class="flame-overlay" aria-hidden="true" />
@@ -43,23 +60,24 @@ export function FlamePane() {
   );
 }
 
-function mount(box: HTMLElement, canvas: HTMLCanvasElement, overlay: HTMLCanvasElement, thumb: HTMLElement): () => void {
+function mount(props: FlamePaneProps, box: HTMLElement, canvas: HTMLCanvasElement, overlay: HTMLCanvasElement, thumb: HTMLElement): () => void {
+  const { graph } = props;
   const engine = new FlameEngine(canvas, overlay);
   const size = new ResizeObserver(() => engine.resize(box.clientWidth, box.clientHeight));
   size.observe(box);
-  engine.onScroll = () => placeThumb(engine, thumb);
+  engine.onScroll = () => placeThumb(engine, thumb, graph.direction.peek() === "icicle");
   const disconnect = connectInput(canvas, engine, {
     onHover: (hit) => {
       engine.hover(hit);
       hovered.value = hit && engine.tree ? { tree: engine.tree, hit } : null;
     },
-    onClick: (hit) => click(engine, hit),
-    onMenu: (event, hit) => askMenu(engine, event, hit),
+    onClick: (hit) => click(graph, engine, hit),
+    onMenu: (event, hit) => props.onMenu && askMenu(props, engine, event, hit),
   });
   const dragThumb = connectThumb(engine, thumb);
-  const stop = [effect(() => follow(engine)), effect(() => dress(engine))];
+  const stop = [effect(() => follow(graph, engine)), effect(() => dress(props, engine))];
   mounted.value = engine;
-  installTestHandle(engine);
+  installTestHandle(engine, graph);
   return () => {
     for (const s of stop) s();
     disconnect();
@@ -74,10 +92,10 @@ function mount(box: HTMLElement, canvas: HTMLCanvasElement, overlay: HTMLCanvasE
 // The zoomed path as last drawn: the same path in a new answer is the same place.
 let drawnPath = "";
 
-function follow(engine: FlameEngine): void {
-  const view = shown.value;
+function follow(graph: Graph, engine: FlameEngine): void {
+  const view = graph.shown.value;
   if (!view) return;
-  const { tree } = view.profile;
+  const { tree } = view;
   const path = JSON.stringify(pathOf(tree, view.node));
   const sameTree = engine.tree === tree;
   if (!sameTree) {
@@ -88,45 +106,42 @@ function follow(engine: FlameEngine): void {
   drawnPath = path;
 }
 
-const direction = computed(() => state.value.direction);
-const color = computed(() => state.value.color);
-const palette = computed(() => makePalette(color.value, dark.value));
-
-function dress(engine: FlameEngine): void {
-  const result = found.value;
+function dress({ graph, palette, fill }: FlamePaneProps, engine: FlameEngine): void {
+  const result = graph.found.value;
   engine.set({
-    icicle: direction.value === "icicle",
+    icicle: graph.direction.value === "icicle",
     palette: palette.value,
+    fill: fill?.value ?? null,
     matching: result && "frames" in result ? result.frames : null,
   });
 }
 
-function click(engine: FlameEngine, hit: Hit): void {
+function click(graph: Graph, engine: FlameEngine, hit: Hit): void {
   const { tree } = engine;
   if (!tree) return;
   selected.value = -1;
   engine.select(-1);
   const path = pathOf(tree, hit.node);
   if (JSON.stringify(path) === drawnPath) engine.recenter(mayAnimate());
-  else zoomTo(path);
+  else graph.zoomTo(path);
 }
 
-function askMenu(engine: FlameEngine, event: MouseEvent, hit: Hit | null): void {
+function askMenu({ graph, onMenu }: FlamePaneProps, engine: FlameEngine, event: MouseEvent, hit: Hit | null): void {
   const { tree } = engine;
   const node = hit && !hit.dust ? hit.node : event.button === 2 ? -1 : selected.peek();
   if (!tree || node < 0) return event.preventDefault();
   const rect = hit ? null : engine.rectOf(node);
-  select(node);
-  openMenu(event, tree, node, rect ? { getBoundingClientRect: () => ({ left: rect.x, bottom: rect.y + rect.h }) } : undefined);
+  select(graph, node);
+  onMenu?.(event, tree, node, rect ? { getBoundingClientRect: () => ({ left: rect.x, bottom: rect.y + rect.h }) } : undefined);
 }
 
-function placeThumb(engine: FlameEngine, thumb: HTMLElement): void {
+function placeThumb(engine: FlameEngine, thumb: HTMLElement, icicle: boolean): void {
   const { offset, most, page } = engine.scrolling;
   thumb.hidden = most <= 0;
   if (most <= 0) return;
   const height = Math.max(24, (page * page) / (page + most));
   const share = offset / most;
-  const fromTop = state.peek().direction === "icicle" ? share : 1 - share;
+  const fromTop = icicle ? share : 1 - share;
   thumb.style.height = `${height}px`;
   thumb.style.transform = `translateY(${fromTop * (page - height)}px)`;
 }

@@ -1,9 +1,8 @@
 import { useEffect, useRef } from "preact/hooks";
 import { helpOpen } from "./focus";
-import { KEYS } from "./keys";
 
 /** The keys, over the page. */
-export function Help() {
+export function Help({ keys }: { keys: readonly [keys: string, what: string][] }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const open = helpOpen.value;
   useEffect(() => {
@@ -15,8 +14,8 @@ export function Help() {
       <div class="help-body">
         <h2 id="help-title">Keys</h2>
         <dl>
-          {KEYS.map(([keys, what]) => (
-            <div key={keys}><dt>{keys.split("  ").map((k) => <kbd key={k}>{k}</kbd>)}</dt><dd>{what}</dd></div>
+          {keys.map(([key, what]) => (
+            <div key={key}><dt>{key.split("  ").map((k) => <kbd key={k}>{k}</kbd>)}</dt><dd>{what}</dd></div>
           ))}
         </dl>
       </div>

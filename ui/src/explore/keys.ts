@@ -1,5 +1,5 @@
 import { callersOfSelected, menuOfSelected } from "./actions";
-import { helpOpen, move, resetZoom, stepHit, zoomSelected } from "./focus";
+import type { Keys } from "./keyboard";
 import { showPane } from "./panes";
 import { go, state } from "./store";
 import { stepWindow } from "./window";
@@ -23,17 +23,11 @@ export const KEYS: readonly [keys: string, what: string][] = [
   ["?", "this help"],
 ];
 
-const ARROWS: Record<string, "up" | "down" | "left" | "right"> = { ArrowUp: "up", ArrowDown: "down", ArrowLeft: "left", ArrowRight: "right" };
-
-const ACTIONS: Record<string, () => void> = {
+/** The keys of Explore beside those of every graph. */
+export const ACTIONS: Keys = {
   "/": () => {
     if (state.peek().view === "table") go({ view: "split" }, "replace");
-    const box = document.querySelector<HTMLInputElement>("#search");
-    box?.focus();
-    box?.select();
   },
-  n: () => stepHit(false),
-  N: () => stepHit(true),
   t: () => go({ view: "table" }, "replace"),
   s: () => go({ view: state.peek().view === "split" ? "flame" : "split" }, "replace"),
   f: () => showPane("flame"),
@@ -43,26 +37,4 @@ const ACTIONS: Record<string, () => void> = {
   m: menuOfSelected,
   "[": () => stepWindow(-1),
   "]": () => stepWindow(1),
-  "?": () => (helpOpen.value = !helpOpen.peek()),
-  Escape: () => {
-    if (helpOpen.peek()) helpOpen.value = false;
-    else resetZoom();
-  },
 };
-
-/** Listens for keys on the page; fields keep theirs, and so do lists and buttons their arrows. */
-export function connectKeys(): () => void {
-  const onKey = (e: KeyboardEvent) => {
-    if (e.defaultPrevented || e.ctrlKey || e.metaKey || e.altKey) return;
-    const target = e.target as HTMLElement;
-    if (target.matches("input, select, textarea")) return;
-    const onCanvas = target === document.body || target.matches(".flame-canvas");
-    const arrow = ARROWS[e.key];
-    const action = arrow ? () => move(arrow) : e.key === "Enter" ? zoomSelected : ACTIONS[e.key];
-    if (!action || ((arrow || e.key === "Enter") && !onCanvas)) return;
-    e.preventDefault();
-    action();
-  };
-  document.addEventListener("keydown", onKey);
-  return () => document.removeEventListener("keydown", onKey);
-}

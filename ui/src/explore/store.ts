@@ -1,13 +1,14 @@
 import { batch, computed, effect, signal } from "@preact/signals";
 import { apiUrl, type Parameters } from "../data/api";
 import type { LabelsAnswer, ServicesAnswer, StatusAnswer, TimeseriesAnswer, TopAnswer, TypesAnswer, FlamegraphAnswer } from "../data/answers";
-import { decodeProfile, type Profile } from "../data/decode";
+import { decodeProfile, timed, type Profile } from "../data/decode";
 import { formatPath, isPruned, parsePath, pathOf, pathParameter, resolvePath, type FramePath } from "../data/path";
 import { Resource } from "../data/resource";
 import { cutBelow, functionsOf } from "../data/functions";
 import { applyTransforms, formatTransforms, parseTransforms, type Transform, type Transformed } from "../data/transform";
 import { formatState, parseState, type ExploreState } from "../data/url";
-import { matchFrames, parseSearch, search, type Found } from "../flame/search";
+import { searchIn } from "../flame/search";
+import type { Graph } from "./graph";
 
 /** Seconds between refreshes in live mode. */
 export const LIVE_SECONDS = 10;
@@ -17,15 +18,7 @@ const AWAIT_SECONDS = 3;
 
 const identity = <T>(answer: T): T => answer;
 
-/** Milliseconds that decoding the last flamegraph took. */
-export const timings = { decode: 0 };
-
-function decodeTimed(answer: FlamegraphAnswer): Profile {
-  const began = performance.now();
-  const profile = decodeProfile(answer);
-  timings.decode = performance.now() - began;
-  return profile;
-}
+const decodeTimed = timed(decodeProfile);
 
 /** What the address says. */
 export const state = signal<ExploreState>(parseState(location.search));
@@ -188,15 +181,18 @@ export const functions = computed<Pick<TopAnswer, "functions" | "total" | "unit"
   return made && { functions: functionsOf(made.tree), total: made.tree.total[0], unit: made.profile.unit };
 });
 
-/** What the search matches in view; an error text for a broken expression. */
-export const found = computed<Found | { error: string } | null>(() => {
-  const matcher = parseSearch(searchText.value);
-  const view = shown.value;
-  if (matcher === null || (typeof matcher === "object" && "error" in matcher)) return matcher;
-  if (!view) return null;
-  const { tree } = view.profile;
-  return search(tree, matchFrames(tree.frames, matcher), view.node);
-});
+// The graph as the flamegraph and its keys know it.
+const seen = computed(() => shown.value && { tree: shown.value.profile.tree, node: shown.value.node });
+
+/** What Explore shows, as the flamegraph, the keys and the search know it. */
+export const graph: Graph = {
+  shown: seen,
+  found: computed(() => searchIn(seen.value, searchText.value)),
+  search: searchText,
+  direction: computed(() => state.value.direction),
+  zoomTo: (path) => zoomTo(path),
+  searchFor: (text) => go({ search: text }, "replace"),
+};
 
 /** The window the last answer covers, in unix seconds. */
 export const answeredWindow = computed(() => {

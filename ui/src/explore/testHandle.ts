@@ -1,6 +1,7 @@
 import type { CallTree } from "../data/decode";
 import type { ClientRect, FlameEngine } from "../flame/engine";
-import { found, shown, timings } from "./store";
+import { timings } from "../data/decode";
+import type { Graph } from "./graph";
 
 /** A read-only handle for end-to-end tests; nothing on the page uses it. */
 export interface TestHandle {
@@ -22,16 +23,16 @@ declare global {
   }
 }
 
-export function installTestHandle(engine: FlameEngine): void {
+export function installTestHandle(engine: FlameEngine, graph: Graph): void {
   window.__flamekeeper = Object.freeze({
     get nodes() {
       return engine.tree?.count ?? 0;
     },
     get matchedShare() {
-      const result = found.peek();
-      const view = shown.peek();
+      const result = graph.found.peek();
+      const view = graph.shown.peek();
       if (!result || "error" in result || !view) return null;
-      return result.value / view.profile.tree.total[view.node];
+      return result.value / view.tree.total[view.node];
     },
     get timings() {
       return { decode: timings.decode, draw: engine.lastDraw };

@@ -42,6 +42,7 @@ export class FlameEngine {
   #rows = 1;
   #icicle = false;
   #palette: Palette | null = null;
+  #fill: ((node: number) => string) | null = null;
   #matching: Uint8Array | null = null;
   #hover: Hit | null = null;
   #selected = -1;
@@ -93,9 +94,10 @@ export class FlameEngine {
     this.#zoomTo(zoom, false);
   }
 
-  set(options: { icicle?: boolean; palette?: Palette; matching?: Uint8Array | null }): void {
+  set(options: { icicle?: boolean; palette?: Palette; fill?: ((node: number) => string) | null; matching?: Uint8Array | null }): void {
     if (options.icicle !== undefined) this.#icicle = options.icicle;
     if (options.palette) this.#palette = options.palette;
+    if (options.fill !== undefined) this.#fill = options.fill;
     if (options.matching !== undefined) this.#matching = options.matching;
     this.#schedule();
   }
@@ -285,7 +287,7 @@ export class FlameEngine {
     ctx.fillStyle = palette.background;
     ctx.fillRect(0, 0, this.#width, this.#height);
     const top = (row: number) => this.#top(row);
-    paint(ctx, { tree, rects: this.#rects, palette, width: this.#width, top, matching: this.#matching, zoom: this.#zoom }, this.#measure);
+    paint(ctx, { tree, rects: this.#rects, palette, fill: this.#fill, width: this.#width, top, matching: this.#matching, zoom: this.#zoom }, this.#measure);
     this.lastDraw = performance.now() - began;
     this.#drawOverlay();
     this.onScroll();

@@ -16,6 +16,8 @@ export interface Scene {
   readonly tree: CallTree;
   readonly rects: Rects;
   readonly palette: Palette;
+  /** The fill of a node, where it is not its function's; a match keeps it. */
+  readonly fill: ((node: number) => string) | null;
   readonly width: number;
   /** Top of a row in CSS pixels. */
   readonly top: (row: number) => number;
@@ -37,7 +39,7 @@ function isCaller(tree: CallTree, node: number, zoom: number): boolean {
   return node < zoom && zoom < tree.end[node];
 }
 
-function paintBoxes(ctx: CanvasRenderingContext2D, { tree, rects, palette, width, top, matching, zoom }: Scene): void {
+function paintBoxes(ctx: CanvasRenderingContext2D, { tree, rects, palette, fill: ofNode, width, top, matching, zoom }: Scene): void {
   const { frames } = tree;
   let style = "";
   for (let i = 0; i < rects.count; i++) {
@@ -47,7 +49,7 @@ function paintBoxes(ctx: CanvasRenderingContext2D, { tree, rects, palette, width
     const x1 = Math.min(width, rects.x[i] + rects.w[i]);
     const dust = rects.dust[i] === 1;
     const matches = matching !== null && matching[frame] === 1;
-    const fill = dust ? palette.dust : matches ? palette.match : palette.fill(frames.name[frame], frames.module[frame], frames.kind[frame]);
+    const fill = dust ? palette.dust : ofNode ? ofNode(node) : matches ? palette.match : palette.fill(frames.name[frame], frames.module[frame], frames.kind[frame]);
     if (fill !== style) ctx.fillStyle = style = fill;
     const faded = (matching !== null && !matches) || isCaller(tree, node, zoom);
     if (faded) ctx.globalAlpha = 0.4;
@@ -56,7 +58,7 @@ function paintBoxes(ctx: CanvasRenderingContext2D, { tree, rects, palette, width
   }
 }
 
-function paintLabels(ctx: CanvasRenderingContext2D, { tree, rects, palette, width, top, matching, zoom }: Scene, measure: TextMeasure): void {
+function paintLabels(ctx: CanvasRenderingContext2D, { tree, rects, palette, fill, width, top, matching, zoom }: Scene, measure: TextMeasure): void {
   ctx.textBaseline = "middle";
   let style = "";
   for (let i = 0; i < rects.count; i++) {
@@ -69,7 +71,7 @@ function paintLabels(ctx: CanvasRenderingContext2D, { tree, rects, palette, widt
     if (text === "") continue;
     const matches = matching !== null && matching[tree.frame[node]] === 1;
     const faint = (matching !== null && !matches) || isCaller(tree, node, zoom);
-    const color = matches ? palette.matchText : faint ? palette.faintText : palette.text;
+    const color = matches && !fill ? palette.matchText : faint ? palette.faintText : palette.text;
     if (color !== style) ctx.fillStyle = style = color;
     ctx.fillText(text, x0 + PADDING, top(rects.row[i]) + (ROW - GAP) / 2 + 0.5);
   }

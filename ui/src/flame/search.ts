@@ -59,6 +59,13 @@ export function search(tree: CallTree, matching: Uint8Array, root: number): Foun
   return { frames: matching, hits: Int32Array.from(hits), value, unseen };
 }
 
+/** What a text finds in view: the error of a broken expression, null without a search or a graph. */
+export function searchIn(view: { tree: CallTree; node: number } | null, text: string): Found | { error: string } | null {
+  const matcher = parseSearch(text);
+  if (matcher === null || typeof matcher === "object") return matcher;
+  return view && search(view.tree, matchFrames(view.tree.frames, matcher), view.node);
+}
+
 /** The hits by total descending: the order in which they are worth looking at. */
 export function heaviestFirst(tree: CallTree, hits: Int32Array): Int32Array {
   return hits.slice().sort((a, b) => tree.total[b] - tree.total[a] || a - b);
