@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flamekeeper_profile::diff::{Cell, Change, Exposures, FunctionCounts, Side, SideCounts, Statistics, Verdict, changes};
+use flamekeeper_profile::diff::{Cell, Change, Exposures, FunctionCounts, Measure, Side, SideCounts, Statistics, Verdict, changes};
 use flamekeeper_profile::{Frame, FrameKind, Merged, SampleType, StackId, Value, Window};
 use flamekeeper_symbolizer::Symbolize;
 
@@ -348,7 +348,13 @@ impl Found {
         table.sort_by(|x, y| {
             let by_size =
                 |function: &FunctionDiff| if told(function) { function.change.abs() } else { function.total[0] + function.total[1] };
-            told(y).cmp(&told(x)).then(by_size(y).total_cmp(&by_size(x))).then_with(|| x.frame.name.cmp(&y.frame.name))
+            // All callers of what changed have changed with it, by as much: they come after it.
+            let follows = |function: &FunctionDiff| told(function) && function.measure == Measure::Total;
+            told(y)
+                .cmp(&told(x))
+                .then(follows(x).cmp(&follows(y)))
+                .then(by_size(y).total_cmp(&by_size(x)))
+                .then_with(|| x.frame.name.cmp(&y.frame.name))
         });
         table
     }
