@@ -1,11 +1,15 @@
 //! The page in a real headless Chromium, over a real collector and agent: it opens, shows the busy function, zoom and search
-//! work; the page of hosts shows what the agent uses.
+//! work; the page of hosts shows what the agent uses; the page of diffs tells what a deploy changed.
 
 #![allow(clippy::unwrap_used, reason = "all of this file is tests")]
 
+use std::net::SocketAddr;
 use std::process::Command;
+use std::time::SystemTime;
 
+use flamekeeper_profile::{AgentFigures, Batch, FrameKind, Labels, Ledger, SampleType, Series, StackEnd, Svma, Tables, Timestamp, Window};
 use flamekeeper_testing::host::Host;
+use flamekeeper_testing::http;
 use flamekeeper_testing::metadata;
 use flamekeeper_testing::scratch::artefacts;
 use flamekeeper_testing::tools::{require, require_any};
@@ -18,14 +22,7 @@ fn page_shows_the_busy_function() {
     let burn = Program::Cpp.build(host.scratch().path(), "");
     let _workload = Running::start(Command::new(burn).args(["90", "2"]).env("OTEL_SERVICE_NAME", "workload"));
     let screenshot = artefacts().join("page.png");
-    let mut script = Command::new(require("node"));
-    script.arg("e2e/explore.mjs").current_dir(metadata::root().join("ui"));
-    script.env("BASE_URL", format!("http://{}", host.address)).env("SERVICE", "workload").env("FUNCTION", "burn_hot()");
-    script.env("OUT", &screenshot).env("CHROMIUM", require_any(&["chromium", "chromium-browser", "google-chrome"]));
-    let output = script.output().unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    eprintln!("{said}");
-    assert!(output.status.success(), "{said}");
+    drive("explore.mjs", host.address, &[("SERVICE", "workload"), ("FUNCTION", "burn_hot()"), ("OUT", screenshot.to_str().unwrap())]);
     let picture = std::fs::read(&screenshot).unwrap();
     assert!(picture.starts_with(b"\x89PNG") && picture.len() > 10_000, "{} bytes", picture.len());
 }
@@ -35,11 +32,67 @@ fn page_shows_the_busy_function() {
 fn hosts_are_shown() {
     let host = Host::start("hosts-page", 19);
     let screenshot = artefacts().join("hosts.png");
-    let mut script = Command::new(require("node"));
-    script.arg("e2e/hosts.mjs").current_dir(metadata::root().join("ui"));
-    script.env("BASE_URL", format!("http://{}", host.address)).env("HOST", "test-host").env("OUT", &screenshot);
-    script.env("CHROMIUM", require_any(&["chromium", "chromium-browser", "google-chrome"]));
-    let output = script.output().unwrap();
+    drive("hosts.mjs", host.address, &[("HOST", "test-host"), ("OUT", screenshot.to_str().unwrap())]);
+}
+
+/// Before and after a deploy with which one function takes a fifth more and another is gone: `ui/e2e/diff.mjs`, and no page has a barrier
+/// that axe knows: `ui/e2e/axe.mjs`. Every sample is made here, so that chance has no part in it. The screenshot is kept as `artefacts/diff.png`.
+#[test]
+fn a_deploy_is_compared() {
+    let host = Host::with_collector("diff-page");
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() / 10 * 10;
+    for window in 0..WINDOWS {
+        let version = if window < WINDOWS / 2 { "1" } else { "2" };
+        for machine in 0..2 {
+            post(host.address, &format!("shop{machine}-{window}"), &shop(now - (WINDOWS - window) * 10, window, machine, version));
+        }
+    }
+    let screenshot = artefacts().join("diff.png");
+    let functions = [("SERVICE", "shop"), ("GREW", "render"), ("SAME", "parse"), ("GONE", "legacy"), ("OUT", screenshot.to_str().unwrap())];
+    drive("diff.mjs", host.address, &functions);
+    drive("axe.mjs", host.address, &[("SERVICE", "shop")]);
+}
+
+/// Windows of 10 s: half of them before the deploy.
+const WINDOWS: u64 = 96;
+
+/// 10 s of a machine that samples at 100 Hz. Counts waver by less than chance would have them do.
+fn shop(start: u64, window: u64, machine: u64, version: &str) -> Batch {
+    let waver = |step: u64| (window * step + machine * 3) % 7;
+    let (render, legacy) = if version == "1" { (150, 12) } else { (180, 0) };
+    let counts =
+        [("parse", 100 + waver(3)), ("render", render + waver(5)), ("query", 80 + waver(2)), ("encode", 60 + waver(4)), ("legacy", legacy)];
+    let mut tables = Tables::new();
+    let [main, serve] = ["main", "serve"].map(|name| tables.intern_named(FrameKind::Native, None, Svma(0), name));
+    let mut values = Vec::new();
+    for (name, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+        let leaf = tables.intern_named(FrameKind::Native, None, Svma(0), name);
+        values.push((tables.intern_stack(&[leaf, serve, main], StackEnd::Root), count));
+    }
+    let labels = Labels::new().with("host", &format!("web-{machine}"));
+    let mut ledger = Ledger::new();
+    ledger.take(values.iter().map(|(_, count)| count).sum());
+    let series = Series {
+        labels: labels.clone().with("service", "shop").with("version", version),
+        sample_type: SampleType::cpu(Timestamp::SECOND / 100),
+        values,
+    };
+    let window = Window::new(Timestamp(start * Timestamp::SECOND), Timestamp((start + 10) * Timestamp::SECOND));
+    Batch { window, labels, tables, series: vec![series], ledger, figures: AgentFigures::default() }
+}
+
+fn post(address: SocketAddr, identity: &str, batch: &Batch) {
+    let headers = [("Content-Type", "application/x-protobuf"), ("Idempotency-Key", identity)];
+    let answer = http::send(address, "POST", "/v1development/profiles", &headers, &flamekeeper_wire::encode(batch)).unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+/// Runs a script of `ui/e2e` against a collector; it must hold.
+fn drive(script: &str, collector: SocketAddr, environment: &[(&str, &str)]) {
+    let mut command = Command::new(require("node"));
+    command.arg(format!("e2e/{script}")).current_dir(metadata::root().join("ui")).env("BASE_URL", format!("http://{collector}"));
+    command.envs(environment.iter().copied()).env("CHROMIUM", require_any(&["chromium", "chromium-browser", "google-chrome"]));
+    let output = command.output().unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     eprintln!("{said}");
     assert!(output.status.success(), "{said}");

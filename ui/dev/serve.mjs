@@ -1,5 +1,6 @@
 // Serves ui/dist with synthetic answers, to look at the page without a collector. Development only.
-//   node dev/serve.mjs [--port 4041] [--nodes 20000] [--empty] [--no-agent] [--error] [--delay MS]
+// With --collector the answers are those of a running one.
+//   node dev/serve.mjs [--port 4041] [--nodes 20000] [--empty] [--empty-a] [--no-agent] [--error] [--delay MS] [--collector URL]
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 import { extname, join, normalize } from "node:path";
@@ -46,6 +47,12 @@ function answer(url) {
     case "top": return synthetic.top(graph(from, to));
     case "timeseries": return nothing ? { unit: "nanoseconds", step: 10, from, points: 90, series: [], rest: [], completeness: synthetic.completeness(0) } : synthetic.timeseries(from, to, p.get("by") ?? "service");
     case "services": return nothing ? { services: [] } : synthetic.services();
+    case "diff": return synthetic.diff(graph(instant(p.get("from_b") ?? "-15m", now), instant(p.get("to_b"), now)), { now, parameters: p, at: (name) => instant(p.get(name), now), by: p.get("by") ?? "cores", empty: nothing ? "ab" : flag("empty-a") ? "a" : "" });
+    case "deploys": return { deploys: nothing ? [] : synthetic.deploys(now, p.get("service") ?? "").filter((d) => d.at >= from && d.at < to) };
+    case "deploys/compare": return nothing || p.get("service") === "redis" ? null : synthetic.compare(now, p.get("service") ?? "api");
+    case "labels/version/values": return { values: ["1.4.2", "1.4.3"] };
+    case "labels/host/values": return { values: ["web-1", "web-2", "db-1"] };
+    case "hosts": return { hosts: nothing ? [] : synthetic.hosts(now) };
     case "labels": return { labels: ["service", "version", "host", "pid", "exe", "comm"] };
     case "types": return { types: [{ type: "cpu", unit: "nanoseconds" }] };
     case "status": return { version: "0.1.0", started: now - 60, samples_stored: nothing ? 0 : 100, batches: 0, store_bytes: 4.1e9, store: { writable: true, raw_from: now - 3 * 86400, minute_from: now - 30 * 86400, hour_from: 0, deleted_by_size: 0, refused_full: 0 }, symbols: { objects: 812, bytes: 3.1e9, quota_bytes: 20e9, bad: 2 } };
@@ -54,7 +61,7 @@ function answer(url) {
 }
 
 async function file(path) {
-  const name = path === "/" || path === "/explore" || path === "/hosts" ? "/index.html" : path;
+  const name = path === "/" || ["/explore", "/hosts", "/diff"].includes(path) ? "/index.html" : path;
   return [await readFile(join(dist, normalize(name))), TYPES[extname(name)] ?? "application/octet-stream"];
 }
 
@@ -68,7 +75,11 @@ createServer(async (request, response) => {
       return response.writeHead(200, { "content-type": type }).end(body);
     }
     await new Promise((resolve) => setTimeout(resolve, delay));
-    if (flag("error") && url.pathname.endsWith("flamegraph")) return response.writeHead(400, { "content-type": "application/json" }).end('{"error": "the selector could not be read at column 9: write label=\\"value\\""}');
+    if (argument("collector")) {
+      const real = await fetch(new URL(request.url, argument("collector")));
+      return response.writeHead(real.status, { "content-type": real.headers.get("content-type") }).end(Buffer.from(await real.arrayBuffer()));
+    }
+    if (flag("error") && /flamegraph$|diff$/.test(url.pathname)) return response.writeHead(400, { "content-type": "application/json" }).end('{"error": "the selector could not be read at column 9: write label=\\"value\\""}');
     const found = answer(url);
     if (!found) return response.writeHead(404, { "content-type": "application/json" }).end('{"error": "no such endpoint"}');
     const gzip = gzipSync(JSON.stringify(found), { level: 1 });

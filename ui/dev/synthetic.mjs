@@ -177,3 +177,76 @@ export function timeseries(from, to, by) {
   }));
   return { unit: "nanoseconds", step, from, points, series, rest: Array.from({ length: points }, () => Math.round(0.02 * step * 1e9)), completeness: completeness(1000) };
 }
+
+// What B does otherwise than A, by function: three times as much, a fifth more, half, nothing.
+const CHANGED = new Map([["api::pricing::quote", 3], ["sha256_block_data_order", 1.2], ["malloc", 0.5], ["PyDict_GetItem", 0], ["SSL_read_4", 1.3], ["aesni_gcm_encrypt", 0.7]]);
+
+/** A diff in the API's shape: a flamegraph as A, and B with the changes above and chance. */
+export function diff(answer, { parameters, at, by, empty }) {
+  const next = random(11);
+  const { depth, frame, self, cut } = answer.nodes;
+  const { strings, frames, kinds } = answer;
+  const nameOf = (f) => strings[frames.name[f]];
+  const noise = (value) => Math.round(value * (1 + 0.08 * (next() - 0.5)));
+  const a = self.map((v) => (empty.includes("a") ? 0 : v));
+  const b = self.map((v, i) => (empty.includes("b") ? 0 : noise(v * (CHANGED.get(nameOf(frame[i])) ?? 1))));
+  const cutA = cut.map((v) => (empty.includes("a") ? 0 : v));
+  const cutB = cut.map((v) => (empty.includes("b") ? 0 : noise(v)));
+  const sum = (...columns) => columns.flat().reduce((x, y) => x + y, 0);
+  const weights = [sum(a, cutA), sum(b, cutB)];
+  const side = (name, weight) => {
+    const [from, to] = [at(`from_${name}`), at(`to_${name}`)];
+    const seconds = (to - from) * 3;
+    return { from, to, query: parameters.get(`query_${name}`) || "{}", host_seconds: seconds, hosts: 3, windows: 12, samples: Math.round(weight / 5.26e7), weight, total: by === "share" ? (weight ? 1 : 0) : weight / seconds / 1e9 };
+  };
+  const sides = [side("a", weights[0]), side("b", weights[1])];
+  const of = (column, k) => top({ ...answer, nodes: { depth, frame, self: column[0], cut: column[1] } }).functions.map((f) => ({ ...f, k }));
+  const both = new Map();
+  for (const f of [...of([a, cutA], 0), ...of([b, cutB], 1)]) {
+    const key = `${f.name}\n${f.module}`;
+    const entry = both.get(key) ?? { name: f.name, module: f.module, kind: f.kind, self: [0, 0], total: [0, 0] };
+    const scale = sides[f.k].weight ? sides[f.k].total / sides[f.k].weight : 0;
+    entry.self[f.k] += f.self * scale;
+    entry.total[f.k] += f.total * scale;
+    both.set(key, entry);
+  }
+  const functions = [...both.values()].map((f) => {
+    const change = f.self[1] - f.self[0];
+    const half = 0.06 * Math.max(f.self[0], f.self[1]) + sides[0].total * 0.0004;
+    const flagged = CHANGED.has(f.name) && Math.abs(change) > half;
+    const moved = f.name === "parse_date";
+    const verdict = moved ? "moved" : !flagged ? "chance" : f.self[1] === 0 ? "gone" : change > 0 ? "grew" : "shrank";
+    return { name: f.name, module: f.module, kind: f.kind, self_a: f.self[0], self_b: f.self[1], total_a: f.total[0], total_b: f.total[1], of: "self", change, low: change - half, high: change + half, q: flagged ? 0.003 : 0.6, verdict, moved_from: moved ? "parse_iso_date" : null, seen: half * 1.6 };
+  });
+  const told = (f) => (f.verdict === "chance" ? 0 : 1);
+  functions.sort((x, y) => told(y) - told(x) || (told(x) ? Math.abs(y.change) - Math.abs(x.change) : y.total_a + y.total_b - x.total_a - x.total_b));
+  const flagged = functions.filter(told).length;
+  return {
+    type: "cpu", unit: by, weight_unit: "nanoseconds", a: sides[0], b: sides[1],
+    names: frames.name.map((i) => strings[i]), modules: frames.module.map((i) => strings[i]), kinds: frames.kind.map((i) => kinds[i]),
+    tree: { depth, name: frame, a, b, cut_a: cutA, cut_b: cutB },
+    functions_total: functions.length, functions: functions.slice(0, 2000),
+    statistics: { dispersion: 1.4, fdr: 0.05, flagged, tested: functions.length, smallest_change: sides[0].total * 0.006, smallest_change_seen: "" },
+    completeness: { a: completeness(sides[0].samples), b: completeness(sides[1].samples) },
+    notes: empty ? [] : ["The spread was estimated from 3 of 5 hosts."],
+  };
+}
+
+export function deploys(now, service) {
+  const one = (name, version, previous, kind, ago) => ({ service: name, version, previous, kind, at: now - ago, first: now - ago, rolled_out: now - ago + 180, last: now, hosts: [{ host: "web-1" }, { host: "web-2" }], overlaps: true, text: "" });
+  const all = [
+    one("api", "1.4.2", "1.4.1", "deploy", 2 * 86400), one("worker", "7", "6", "deploy", 7 * 3600), one("api", "1.4.3", "1.4.2", "deploy", 3 * 3600), one("api", "1.4.2", "1.4.3", "rollback", 2 * 3600), one("api", "1.4.3", "1.4.2", "deploy", 520),
+    { ...one("worker", "", "", "mark", 250), hosts: [], text: "cache flag on" },
+  ];
+  return all.filter((d) => service === "" || d.service === service);
+}
+
+export function compare(now, service) {
+  const side = (version, ago) => ({ version, query: `{service="${service}", version="${version}"}`, from: now - ago - 900, to: now - ago });
+  return { service, a: side("1.4.2", 86400), b: side("1.4.3", 0), why: "B begins 2 minutes after 1.4.3 was first seen, to leave out its warm-up; A is the same time of day the day before; both are 15 minutes long" };
+}
+
+export function hosts(now) {
+  const figures = { memory_bytes: 31e6, rings_bytes: 8.4e6, memory_ceiling_bytes: 128e6, cpu_ceiling_millipercent: 1000, cpu_millipercent: 310, frequency_hz: 19, frequency_configured_hz: 19 };
+  return ["web-1", "web-2", "db-1"].map((host, i) => ({ host, agent_version: "0.1.0", last_seen: now - 4 - i, samples: 17000 - 900 * i, lost: i === 1 ? { ring_full: 21 } : {}, caveats: {}, truncated: 12, figures }));
+}

@@ -1,5 +1,7 @@
 import { render } from "preact";
 import { isOfExplore } from "./data/services";
+import { DiffPage } from "./diff/DiffPage";
+import { startDiff } from "./diff/store";
 import { Explore } from "./explore/Explore";
 import { start } from "./explore/store";
 import { Hosts } from "./hosts/Hosts";
@@ -8,6 +10,7 @@ import { Services } from "./services/Services";
 import { startServices } from "./services/store";
 import "./styles/base.css";
 import "./styles/explore.css";
+import "./styles/diff.css";
 import "./styles/hosts.css";
 import "./styles/rows.css";
 import "./styles/services.css";
@@ -23,6 +26,9 @@ if (root) {
   } else if (location.pathname === "/") {
     startServices();
     render(<Services />, root);
+  } else if (location.pathname === "/diff") {
+    startDiff();
+    render(<DiffPage />, root);
   } else {
     start();
     render(<Explore />, root);

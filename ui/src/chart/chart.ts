@@ -14,8 +14,9 @@ export interface ChartScene {
   readonly line: string;
 }
 
-const LEFT = 52;
-const RIGHT = 20;
+/** CSS pixels on both sides of the plot. */
+export const LEFT = 52;
+export const RIGHT = 20;
 const TOP = 8;
 const BOTTOM = 20;
 const FONT = "11px system-ui, sans-serif";

@@ -95,3 +95,86 @@ export interface StatusAnswer {
   store?: { writable: boolean; raw_from: number; minute_from: number; hour_from: number; deleted_by_size: number; refused_full: number };
   symbols?: { objects: number; bytes: number; quota_bytes: number; bad: number };
 }
+
+/** A side of `GET /api/v1/diff`. */
+export interface DiffSide {
+  from: number;
+  to: number;
+  query: string;
+  host_seconds: number;
+  hosts: number;
+  /** Parts that the spread was estimated from. */
+  windows: number;
+  samples: number;
+  weight: number;
+  /** In the diff's unit. */
+  total: number;
+}
+
+export type Verdict = "grew" | "shrank" | "new" | "gone" | "moved" | "chance";
+
+/** A function on both sides, in the diff's unit. */
+export interface DiffFunction {
+  name: string;
+  module: string;
+  kind: string;
+  self_a: number;
+  self_b: number;
+  total_a: number;
+  total_b: number;
+  /** What the change is of. */
+  of: "self" | "total";
+  change: number;
+  /** The 95 % interval of the change; null where the type counts no samples. */
+  low: number | null;
+  high: number | null;
+  q: number | null;
+  verdict: Verdict;
+  moved_from: string | null;
+  /** The change of this function that would be flagged 80 times of 100. */
+  seen: number | null;
+}
+
+/** `GET /api/v1/diff`: the tree in preorder, in `weight_unit`; functions beyond chance first, by the size of their change. */
+export interface DiffAnswer {
+  type: string;
+  unit: string;
+  weight_unit: string;
+  a: DiffSide;
+  b: DiffSide;
+  names: string[];
+  modules: string[];
+  kinds: string[];
+  tree: Record<"depth" | "name" | "a" | "b" | "cut_a" | "cut_b", number[]>;
+  functions_total: number;
+  functions: DiffFunction[];
+  statistics: { dispersion: number; fdr: number; flagged: number; tested: number; smallest_change: number | null };
+  completeness: { a: Completeness; b: Completeness };
+  notes: string[];
+}
+
+/** One of `GET /api/v1/deploys`; times in unix seconds. */
+export interface Deploy {
+  service: string;
+  version: string;
+  previous: string;
+  kind: "deploy" | "rollback" | "mark";
+  at: number;
+  rolled_out: number;
+  last: number;
+  hosts: { host: string }[];
+  overlaps: boolean;
+  text: string;
+}
+
+export interface DeploysAnswer {
+  deploys: Deploy[];
+}
+
+/** `GET /api/v1/deploys/compare`. */
+export interface CompareAnswer {
+  service: string;
+  a: { version: string; query: string; from: number; to: number };
+  b: { version: string; query: string; from: number; to: number };
+  why: string;
+}

@@ -50,6 +50,11 @@ export function formatSpan(seconds: number): string {
   return parts.join(" ") || `${Math.round(seconds * 1000)} ms`;
 }
 
+/** How long ago, in one unit: `3 h`. */
+export function formatAge(seconds: number): string {
+  return formatSpan(Math.max(1, seconds)).split(" ", 2).join(" ");
+}
+
 /** Local date and time for reading; the date only when it is not today's. */
 export function formatLocal(seconds: number, now: number): string {
   const date = new Date(seconds * 1000);

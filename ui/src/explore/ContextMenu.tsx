@@ -1,12 +1,15 @@
 import { useEffect, useRef } from "preact/hooks";
 import { shortName } from "../flame/text";
-import { menuItems } from "./actions";
+import type { Action } from "./actions";
 import { menu, type MenuSubject } from "./menuState";
 
+/** What can be done with the subject, in groups. */
+type Items = (subject: MenuSubject) => Action[][];
+
 /** The menu of a function, over the page. Arrow keys, Enter and Escape work as in any menu. */
-export function ContextMenu() {
+export function ContextMenu({ items }: { items: Items }) {
   const subject = menu.value;
-  return subject && <OpenMenu key={`${subject.x},${subject.y}`} subject={subject} />;
+  return subject && <OpenMenu key={`${subject.x},${subject.y}`} subject={subject} items={items} />;
 }
 
 function close(subject: MenuSubject): void {
@@ -14,7 +17,7 @@ function close(subject: MenuSubject): void {
   subject.opener?.focus({ preventScroll: true });
 }
 
-function OpenMenu({ subject }: { subject: MenuSubject }) {
+function OpenMenu({ subject, items }: { subject: MenuSubject; items: Items }) {
   const box = useRef<HTMLDivElement>(null);
   useEffect(() => {
     const element = box.current;
@@ -32,7 +35,7 @@ function OpenMenu({ subject }: { subject: MenuSubject }) {
   return (
     <div ref={box} class="panel context-menu" role="menu" aria-label={`What to do with ${subject.name || "all"}`} data-testid="context-menu" onKeyDown={(e) => onKey(e, subject)} onContextMenu={(e) => e.preventDefault()}>
       <p class="menu-title" role="presentation" title={subject.name}>{subject.name === "" ? "all" : shortName(subject.name)}</p>
-      {menuItems(subject).map((group, i) => (
+      {items(subject).map((group, i) => (
         <div key={i} class="menu-group" role="group">
           {group.map(({ label, hint, id, run }) => (
             <button type="button" key={id} class="option" role="menuitem" tabIndex={-1} data-action={id} onClick={() => { close(subject); run(); }}>

@@ -1,4 +1,5 @@
 import { useEffect } from "preact/hooks";
+import { menuItems } from "./actions";
 import { Breadcrumb } from "./Breadcrumb";
 import { CallersPane } from "./CallersPane";
 import { CallTreePane } from "./CallTreePane";
@@ -15,9 +16,10 @@ import { connectKeys } from "./keyboard";
 import { ACTIONS, KEYS } from "./keys";
 import { Legend } from "./Legend";
 import { openMenu } from "./menuState";
-import { Progress, QueryBar } from "./QueryBar";
+import { Progress } from "./Progress";
+import { QueryBar } from "./QueryBar";
 import { PaneState } from "./States";
-import { graph, stale, state } from "./store";
+import { graph, stale, state, wholeState } from "./store";
 import { dark } from "./theme";
 import { TimeSeries } from "./TimeSeries";
 import { Toolbar } from "./Toolbar";
@@ -35,7 +37,7 @@ export function Explore() {
       <Header />
       <main class="explore-main">
         <QueryBar />
-        <Progress />
+        <Progress {...wholeState.value} />
         <TimeSeries />
         <Toolbar />
         <Breadcrumb />
@@ -44,7 +46,7 @@ export function Explore() {
           {view !== "table" && (pane === "tree" ? <CallTreePane /> : pane === "callers" ? <CallersPane /> : <Flame />)}
           <PaneState />
         </div>
-        <ContextMenu />
+        <ContextMenu items={menuItems} />
       </main>
       <footer class="footer">
         <Details />

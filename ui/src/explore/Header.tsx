@@ -5,7 +5,7 @@ import { theme, type Theme } from "./theme";
 const NEXT: Record<Theme, Theme> = { auto: "light", light: "dark", dark: "auto" };
 const ICON = { auto: "auto", light: "sun", dark: "moon" } as const;
 
-const PAGES: readonly [path: string, name: string][] = [["/", "Services"], ["/explore", "Explore"], ["/hosts", "Hosts"]];
+const PAGES: readonly [path: string, name: string][] = [["/", "Services"], ["/explore", "Explore"], ["/diff", "Diff"], ["/hosts", "Hosts"]];
 
 export function Header() {
   const now = theme.value;
@@ -22,7 +22,7 @@ export function Header() {
       </nav>
       <span class="spacer" />
       <button type="button" class="control quiet-control" onClick={() => (theme.value = NEXT[now])} title={`Colours: ${now}`} aria-label={`Colours: ${now}`} data-testid="theme"><Icon name={ICON[now]} /></button>
-      {explore && <button type="button" class="control quiet-control" onClick={() => (helpOpen.value = true)} title="Keys  ?" aria-label="Keys">?</button>}
+      {(explore || location.pathname === "/diff") && <button type="button" class="control quiet-control" onClick={() => (helpOpen.value = true)} title="Keys  ?" aria-label="Keys">?</button>}
     </header>
   );
 }

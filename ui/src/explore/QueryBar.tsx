@@ -1,19 +1,20 @@
 import { useState } from "preact/hooks";
-import { parseSelector, selectedValue, withValue } from "../data/selector";
-import { formatLocal, formatSpan, parseTime } from "../data/time";
+import { selectedValue, withValue } from "../data/selector";
 import { formatCount, formatShare } from "../data/units";
 import { Meter } from "./Amount";
 import { Icon } from "./icons";
 import { Menu } from "./Menu";
-import { answeredWindow, go, LIVE_SECONDS, refresh, reselect, services, state, types, wholeState } from "./store";
-import { PRESETS, showLast, stepWindow } from "./window";
+import { RangePanel, rangeText } from "./Range";
+import { SelectorField } from "./SelectorField";
+import { answeredWindow, go, LIVE_SECONDS, refresh, reselect, services, state, types } from "./store";
+import { showLast, stepWindow } from "./window";
 
 /** What is looked at: service, labels, type, and when. */
 export function QueryBar() {
   return (
     <section class="query-bar" aria-label="Selection">
       <ServicePicker />
-      <SelectorField />
+      <SelectorField label="Label selector" query={state.value.query} onChange={(query) => reselect({ query })} />
       <TypePicker />
       <span class="spacer" />
       <RangePicker />
@@ -56,27 +57,6 @@ function ServiceList({ current, choose }: { current: string | null; choose: (ser
   );
 }
 
-/** A small bar that shows a share (0 to 1). */
-function SelectorField() {
-  const { query } = state.value;
-  const [draft, setDraft] = useState<string | null>(null);
-  const parsed = draft === null ? [] : parseSelector(draft);
-  const error = Array.isArray(parsed) ? null : parsed.error;
-  const commit = () => {
-    if (draft !== null && error === null && draft !== query) reselect({ query: draft.trim() });
-    if (error === null) setDraft(null);
-  };
-  return (
-    <label class={`selector ${error ? "wrong" : ""}`}>
-      <span class="visually-hidden">Label selector</span>
-      <input type="text" class="control mono" spellcheck={false} autocomplete="off" data-testid="selector" placeholder='all labels — try {host="web-1", version!="1.4"}'
-        value={draft ?? query} onInput={(e) => setDraft(e.currentTarget.value)} onBlur={commit} aria-invalid={error !== null}
-        onKeyDown={(e) => { if (e.key === "Enter") commit(); if (e.key === "Escape") { setDraft(null); e.currentTarget.blur(); } }} />
-      {error && <span class="field-error" role="alert">{error}</span>}
-    </label>
-  );
-}
-
 function TypePicker() {
   const { type } = state.value;
   const known = types.state.value.value?.types.map((t) => t.type) ?? [];
@@ -96,7 +76,7 @@ function RangePicker() {
     <div class="range">
       <div class="group">
         <button type="button" class="control" title="Step back by one window  [" aria-label="Step back" onClick={() => stepWindow(-1)}><Icon name="back" /></button>
-        <Menu title="Choose a time range" testId="range" label={<span class="range-text">{rangeText()}</span>}>{(close) => <RangePanel close={close} />}</Menu>
+        <Menu title="Choose a time range" testId="range" label={<span class="range-text">{rangeText(state.value, answeredWindow.value)}</span>}>{(close) => <RangePanel {...state.peek()} close={close} onLast={showLast} onTimes={(from, to) => go({ from, to, live: false })} />}</Menu>
         <button type="button" class="control" title="Step forth by one window  ]" aria-label="Step forth" onClick={() => stepWindow(1)}><Icon name="forth" /></button>
       </div>
       <button type="button" class="control" title="Load again" aria-label="Load again" onClick={refresh}><Icon name="refresh" /></button>
@@ -112,50 +92,4 @@ function toggleLive(): void {
   if (live) return go({ live: false }, "replace");
   if (to === "now") return go({ live: true }, "replace");
   go({ live: true, from: "-15m", to: "now" });
-}
-
-function rangeText(): string {
-  const { from, to } = state.value;
-  const relative = /^-(\d+)([smhdw])$/.exec(from);
-  if (to === "now" && relative) return `last ${relative[1]} ${{ s: "s", m: "min", h: "h", d: "d", w: "w" }[relative[2]]}`;
-  const now = Date.now() / 1000;
-  const w = answeredWindow.value;
-  const a = parseTime(from, now) ?? w?.from;
-  const b = parseTime(to, now) ?? w?.to;
-  if (a === undefined || b === undefined) return `${from} – ${to}`;
-  return `${formatLocal(a, now)} – ${formatLocal(b, now)} · ${formatSpan(b - a)}`;
-}
-
-function RangePanel({ close }: { close: () => void }) {
-  const [from, setFrom] = useState(state.peek().from);
-  const [to, setTo] = useState(state.peek().to);
-  const now = Date.now() / 1000;
-  const a = parseTime(from, now);
-  const b = parseTime(to, now);
-  const error = a === null || b === null ? "Write 2026-11-24 14:00, -2h, or now." : a >= b ? "From must be before to." : null;
-  const apply = (e: Event) => {
-    e.preventDefault();
-    if (error !== null) return;
-    go({ from: from.trim(), to: to.trim(), live: false });
-    close();
-  };
-  return (
-    <>
-      <div class="presets">
-        {PRESETS.map((s) => <button type="button" class="option" key={s} onClick={() => { showLast(s); close(); }}>Last {formatSpan(s)}</button>)}
-      </div>
-      <form class="absolute" onSubmit={apply}>
-        <label>From<input class="control mono" value={from} onInput={(e) => setFrom(e.currentTarget.value)} data-autofocus /></label>
-        <label>To<input class="control mono" value={to} onInput={(e) => setTo(e.currentTarget.value)} /></label>
-        <p class="quiet">{error ?? "Local time without a zone; -2h and now move with the clock."}</p>
-        <button type="submit" class="control primary" disabled={error !== null}>Show</button>
-      </form>
-    </>
-  );
-}
-
-/** A thin line under the bar while anything loads, with what has arrived. */
-export function Progress() {
-  const { loading, bytes } = wholeState.value;
-  return <div class={`progress ${loading ? "on" : ""}`} role="progressbar" aria-label={loading ? `Loading, ${formatCount(bytes)} bytes so far` : "Loaded"} />;
 }

@@ -3,10 +3,11 @@ import { effect } from "@preact/signals";
 import { StackChart, type ChartScene } from "../chart/chart";
 import type { TimeseriesAnswer } from "../data/answers";
 import { stack } from "../data/stack";
-import { withValue } from "../data/selector";
+import { selectedValue, withValue } from "../data/selector";
 import { formatRate, significant } from "../data/units";
 import { seriesColors } from "../flame/palette";
-import { go, labels, reselect, series, state } from "./store";
+import { DeployMarkers } from "./DeployMarkers";
+import { deploys, go, labels, reselect, series, state } from "./store";
 import { dark } from "./theme";
 import { showWindow, widenWindow } from "./window";
 
@@ -19,6 +20,7 @@ export function TimeSeries() {
   return (
     <section class="timeseries" data-testid="timeseries" aria-label="Over time. Drag to select a window, double-click for a wider one.">
       <div class="chart" ref={box}>
+        {answer && deploys.value && <DeployMarkers deploys={deploys.value} from={answer.from} to={answer.from + answer.step * answer.points} named={selectedValue(state.value.query, "service") === null} />}
         {error && !answer && <p class="chart-error">{error.message}</p>}
       </div>
       <aside class="legend">

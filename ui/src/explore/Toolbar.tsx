@@ -1,5 +1,6 @@
 import { formatState, type ColorMode, type View } from "../data/url";
 import { Choice } from "./Choice";
+import { Compare } from "./Compare";
 import { CopyLink } from "./CopyLink";
 import { Exports } from "./Exports";
 import { showPane, type PaneChoice } from "./panes";
@@ -19,6 +20,7 @@ export function Toolbar() {
       <Choice label="Colour" value={color} options={[["module", "Module", "a colour for each binary and library"], ["kernel", "Kernel / user", "kernel, programs, runtimes, interpreted code"], ["package", "Package", "a colour for each crate, namespace or package"]]} onChange={(c) => go({ color: c as ColorMode }, "replace")} />
       <span class="spacer" />
       <SearchBox graph={graph} />
+      <Compare />
       <CopyLink pinned={() => formatState({ ...state.peek(), ...pinned() })} pin={() => go(pinned(), "replace")} />
       <Menu title="Download what is selected" testId="export" class="right" label={<><Icon name="download" />Export</>}>{() => <Exports />}</Menu>
     </div>

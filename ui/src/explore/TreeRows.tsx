@@ -5,7 +5,7 @@ import { carryOpen, hasChildren, heavyChain, listRows, moveRow, type TreeRows as
 import { lastSegment } from "../flame/names";
 import { Amount } from "./Amount";
 import { openMenu } from "./menuState";
-import { scrollToRow } from "./scroll";
+import { scrollToRow, useViewport } from "./scroll";
 
 const ROW = 24;
 const INDENT = 14;
@@ -135,21 +135,4 @@ function useOpen(tree: CallTree, root: number): [Set<number>, (open: Set<number>
     return carried.size > 0 ? carried : heavyChain(tree, root);
   }, [tree, root, kept]);
   return [open, (next) => keep({ tree, root, open: next })];
-}
-
-function useViewport(body: { current: HTMLDivElement | null }) {
-  const [viewport, setViewport] = useState({ scroll: 0, height: 600 });
-  useEffect(() => {
-    const element = body.current;
-    if (!element) return;
-    const measure = () => setViewport({ scroll: element.scrollTop, height: element.clientHeight });
-    const size = new ResizeObserver(measure);
-    size.observe(element);
-    element.addEventListener("scroll", measure, { passive: true });
-    return () => {
-      size.disconnect();
-      element.removeEventListener("scroll", measure);
-    };
-  }, []);
-  return viewport;
 }

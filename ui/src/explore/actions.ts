@@ -78,7 +78,8 @@ export function stackText({ tree, node }: NonNullable<MenuSubject["at"]>): strin
   return lines.join("\n");
 }
 
-async function copyText(text: string, what: string): Promise<void> {
+/** Copies a text, and says so. */
+export async function copyText(text: string, what: string): Promise<void> {
   try {
     await navigator.clipboard.writeText(text);
     announcement.value = `Copied the ${what}`;

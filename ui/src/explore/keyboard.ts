@@ -4,6 +4,21 @@ import type { Graph } from "./graph";
 /** What keys do, by `KeyboardEvent.key`. */
 export type Keys = Readonly<Record<string, () => void>>;
 
+/** What the keys of every graph do, for the help. */
+export const GRAPH_KEYS: readonly [keys: string, what: string][] = [
+  ["click", "zoom; Back zooms out again"],
+  ["right click  m", "what else can be done with a function"],
+  ["ctrl + wheel", "zoom around the mouse; drag moves"],
+  ["↑ ↓ ← →", "caller, heaviest callee, siblings"],
+  ["Enter", "zoom into the selected function"],
+  ["Esc", "show everything"],
+  ["/", "search; /like this/ for a regular expression"],
+  ["n  N", "next and previous match"],
+  ["f  i", "flamegraph with the root below or above"],
+  ["t  s", "table alone; table beside the graph or not"],
+  ["?", "this help"],
+];
+
 const ARROWS: Record<string, "up" | "down" | "left" | "right"> = { ArrowUp: "up", ArrowDown: "down", ArrowLeft: "left", ArrowRight: "right" };
 
 function ofEveryGraph(graph: Graph): Keys {

@@ -1,13 +1,15 @@
 import { batch, computed, effect, signal } from "@preact/signals";
 import { apiUrl, type Parameters } from "../data/api";
-import type { LabelsAnswer, ServicesAnswer, StatusAnswer, TimeseriesAnswer, TopAnswer, TypesAnswer, FlamegraphAnswer } from "../data/answers";
+import type { DeploysAnswer, LabelsAnswer, ServicesAnswer, StatusAnswer, TimeseriesAnswer, TopAnswer, TypesAnswer, FlamegraphAnswer } from "../data/answers";
 import { decodeProfile, timed, type Profile } from "../data/decode";
 import { formatPath, isPruned, parsePath, pathOf, pathParameter, resolvePath, type FramePath } from "../data/path";
 import { Resource } from "../data/resource";
 import { cutBelow, functionsOf } from "../data/functions";
+import { selectedValue } from "../data/selector";
 import { applyTransforms, formatTransforms, parseTransforms, type Transform, type Transformed } from "../data/transform";
 import { formatState, parseState, type ExploreState } from "../data/url";
 import { searchIn } from "../flame/search";
+import { Address } from "./address";
 import type { Graph } from "./graph";
 
 /** Seconds between refreshes in live mode. */
@@ -20,8 +22,15 @@ const identity = <T>(answer: T): T => answer;
 
 const decodeTimed = timed(decodeProfile);
 
+const address = new Address<ExploreState>(parseState, formatState);
+
 /** What the address says. */
-export const state = signal<ExploreState>(parseState(location.search));
+export const { state, undoable } = address;
+
+/** Changes the state: `push` makes a step that Back undoes, `replace` does not. */
+export function go(change: Partial<ExploreState>, how: "push" | "replace" = "push"): void {
+  address.go(change, how);
+}
 
 export const services = new Resource<ServicesAnswer, ServicesAnswer>(identity);
 export const types = new Resource<TypesAnswer, TypesAnswer>(identity);
@@ -29,6 +38,9 @@ export const labels = new Resource<LabelsAnswer, LabelsAnswer>(identity);
 export const series = new Resource<TimeseriesAnswer, TimeseriesAnswer>(identity);
 export const top = new Resource<TopAnswer, TopAnswer>(identity);
 export const status = new Resource<StatusAnswer, StatusAnswer>(identity);
+const deployed = new Resource<DeploysAnswer, DeploysAnswer>(identity);
+/** Deploys of the service that is selected, else of all, in the window. */
+export const deploys = computed(() => deployed.state.value.value?.deploys ?? null);
 /** The flamegraph of the whole selection. */
 const whole = new Resource<FlamegraphAnswer, Profile>(decodeTimed);
 /** The exact flamegraph under the zoomed path, where the whole one was pruned there. */
@@ -41,37 +53,10 @@ export const wholeState = whole.state;
 export const detailState = detail.state;
 export const fineState = fine.state;
 
-// How many steps of this page Back can undo: one more would leave the page.
-function stepsBack(): number {
-  const kept = history.state as { steps?: number } | null;
-  return kept?.steps ?? 0;
-}
-const steps = signal(stepsBack());
-
-/** Whether there is a change to undo. */
-export const undoable = computed(() => steps.value > 0);
-
-/** Changes the state: `push` makes a step that Back undoes, `replace` does not. */
-export function go(change: Partial<ExploreState>, how: "push" | "replace" = "push"): void {
-  const next = { ...state.peek(), ...change };
-  const address = location.pathname + formatState(next);
-  if (address !== location.pathname + location.search) {
-    if (how === "push") history.pushState({ steps: stepsBack() + 1 }, "", address);
-    else history.replaceState({ steps: stepsBack() }, "", address);
-    steps.value = stepsBack();
-  }
-  state.value = next;
-}
-
 /** Changes what is looked at; a zoom into the old graph means nothing in the new one, unless it is asked to stay. */
 export function reselect(change: Partial<ExploreState>): void {
   go({ path: [], ...change });
 }
-
-window.addEventListener("popstate", () => {
-  state.value = parseState(location.search);
-  steps.value = stepsBack();
-});
 
 // A deliberate reload of everything: live mode, or Retry.
 const generation = signal(0);
@@ -213,6 +198,7 @@ export function start(): void {
       void services.load(apiUrl("services", window));
       void types.load(apiUrl("types", window));
       void labels.load(apiUrl("labels", window));
+      void deployed.load(apiUrl("deploys", { ...window, service: selectedValue(String(p.query), "service") ?? "" }));
     });
   });
   effect(() => {

@@ -1,6 +1,12 @@
 import { areaPath, COLUMNS, exploreUrl, WINDOWS, type Column, type ServiceView } from "../data/services";
-import { formatRelative, formatSpan } from "../data/time";
+import { formatAge, formatRelative, formatSpan } from "../data/time";
+import type { Deploy } from "../data/answers";
+import { deployText, deployUrl, shortVersion } from "../data/deploys";
+import { ratio, valuesOf } from "../data/diff";
+import { formatRatio } from "../data/diffText";
 import { formatCount, formatRate, formatShare } from "../data/units";
+import { shortName } from "../flame/text";
+import { changeOf, deploys, type Change } from "./changes";
 import { Meter } from "../explore/Amount";
 import { Listing, NoAgent, NoAnswer, Stale } from "../listing/Listing";
 import { go, loaded, refresh, rows, state, views } from "./store";
@@ -53,6 +59,7 @@ function Table({ list }: { list: readonly ServiceView[] }) {
       <thead><tr>
         <Head column="service" /><th scope="col">Over time</th><Head column="cores" /><th scope="col">Share</th>
         {COLUMNS.slice(2).map((column) => <Head key={column} column={column} />)}
+        <th scope="col" title="The last change of version in 7 days">Last deploy</th><th scope="col" title="Functions whose change is beyond chance, before and after it">What changed with it</th>
       </tr></thead>
       <tbody>{list.map((row) => <Row key={row.service} row={row} />)}</tbody>
     </table>
@@ -80,8 +87,28 @@ function Row({ row }: { row: ServiceView }) {
       <td class="services-share"><Meter share={row.share} /><span class="number">{formatShare(row.share)}</span></td>
       <td class="numeric"><span class="number">{formatCount(row.hosts)}</span></td>
       <td><Versions list={row.versions} /></td>
+      <LastDeploy deploy={deploys.value?.get(row.service) ?? null} />
     </tr>
   );
+}
+
+function LastDeploy({ deploy }: { deploy: Deploy | null }) {
+  if (!deploy) return <><td class="quiet">{deploys.value ? "none seen" : ""}</td><td /></>;
+  const change = changeOf(deploy);
+  return (
+    <>
+      <td title={deployText(deploy)}><span class="services-version mono">{deploy.kind === "rollback" ? "↩ " : ""}{shortVersion(deploy.version)}</span> <span class="quiet number">{formatAge(Date.now() / 1000 - deploy.at)} ago</span></td>
+      <td class="services-change" data-column="change"><a href={deployUrl(deploy)} title={`Before and after: ${deployText(deploy)}`}>{change ? changeText(change) : "before and after"}</a></td>
+    </>
+  );
+}
+
+// The greatest change says most; the page of diffs has the rest.
+function changeText(change: Change): string {
+  const { flagged } = change.statistics;
+  const [first] = change.functions;
+  if (flagged === 0 || !first) return "nothing beyond chance";
+  return `${shortName(first.name)} ${formatRatio(ratio(...valuesOf(first)))}${flagged > 1 ? ` and ${flagged - 1} more` : ""}`;
 }
 
 // More do not fit on a line.

@@ -5,6 +5,7 @@ import { Resource } from "../data/resource";
 import { chooseServices, formatServices, parseServices, serviceViews, type ServicesState } from "../data/services";
 import { formatRelative } from "../data/time";
 import { goTo, keepFresh } from "../listing/address";
+import { compareDeploys, lookForDeploys } from "./changes";
 
 // Services with a trend of their own; the sparkline of further ones is left out.
 const TRENDS = 100;
@@ -34,6 +35,7 @@ export function go(change: Partial<ServicesState>, how: "push" | "replace" = "pu
 /** Requests the services anew. */
 export function refresh(): void {
   const from = formatRelative(state.peek().window);
+  lookForDeploys();
   void services.load(apiUrl("services", { from }));
   void series.load(apiUrl("timeseries", { from, by: "service", limit: TRENDS }));
 }
@@ -41,4 +43,5 @@ export function refresh(): void {
 /** Begins to load, and keeps the page fresh while it is looked at. */
 export function startServices(): void {
   keepFresh(state, parseServices, refresh);
+  compareDeploys();
 }

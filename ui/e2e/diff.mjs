@@ -1,0 +1,136 @@
+// The page of diffs in a real browser against a running collector that knows a deploy.
+//   BASE_URL=http://127.0.0.1:4040 SERVICE=shop GREW=render SAME=parse GONE=legacy OUT=diff.png node e2e/diff.mjs
+// With SERVICE's last deploy the function GREW takes more, GONE is gone, SAME is as it was. TIMEOUT (seconds to wait for data,
+// default 30) may be given. CHROMIUM is the browser, /usr/bin/chromium by default. Exits 0 when every step holds, 1 with the step that does not.
+import { chromium } from "playwright-core";
+import { need, step } from "./step.mjs";
+
+const { BASE_URL, SERVICE, GREW, SAME, GONE, OUT, TIMEOUT = "30", CHROMIUM = "/usr/bin/chromium" } = process.env;
+const timeout = Number(TIMEOUT) * 1000;
+
+const row = (page, name) => page.locator(`[data-testid=diff-table] .row[data-function="${name}"]`);
+const parameter = (page, name) => new URL(page.url()).searchParams.get(name);
+const rectOf = (page, name) => page.evaluate((wanted) => window.__flamekeeper?.rectOf(wanted) ?? null, name);
+
+/** Waits until something that the page tells is so. */
+async function until(page, what, holds) {
+  const end = Date.now() + timeout;
+  while (!(await holds())) {
+    need(Date.now() < end, `${what}; the page says: ${(await page.locator("main").innerText()).replaceAll("\n", " ").slice(0, 400)}`);
+    await page.waitForTimeout(100);
+  }
+}
+
+/** The colour that a function has in the graph, and those of the legend by their text. */
+async function colours(page, name) {
+  return page.evaluate((wanted) => {
+    const rect = window.__flamekeeper.rectOf(wanted);
+    const canvas = document.querySelector(".flame-canvas");
+    const box = canvas.getBoundingClientRect();
+    const ratio = window.devicePixelRatio || 1;
+    // The upper left corner of a frame holds no letters.
+    const [r, g, b] = canvas.getContext("2d").getImageData((rect.x - box.left + 2) * ratio, (rect.y - box.top + 1) * ratio, 1, 1).data;
+    const legend = [...document.querySelectorAll("[data-testid=diff-legend] li")].map((li) => [li.innerText, [...li.querySelectorAll(".swatch")].map((s) => getComputedStyle(s).backgroundColor)]);
+    return { fill: `rgb(${r}, ${g}, ${b})`, legend: Object.fromEntries(legend) };
+  }, name);
+}
+
+async function check(page) {
+  const failures = [];
+  page.on("pageerror", (error) => failures.push(error.message));
+  page.on("console", (message) => message.type() === "error" && failures.push(message.text()));
+  await step("the page of services says what changed with the last deploy", async () => {
+    await page.goto(`${BASE_URL}/`);
+    const change = page.locator(`tr[data-service="${SERVICE}"] [data-column=change] a`);
+    await change.waitFor({ timeout });
+    await until(page, "the greatest change is not told", async () => (await change.innerText()).includes(GREW));
+    await change.click();
+  });
+  await step("one click compares before and after it, and the page says what it chose", async () => {
+    await page.waitForURL((url) => url.pathname === "/diff" && !url.searchParams.has("deploy"), { timeout });
+    need(parameter(page, "query_a") === `{service="${SERVICE}", version="1"}` && parameter(page, "query_b")?.includes('version="2"'), page.url());
+    await row(page, GREW).waitFor({ timeout });
+    const said = await page.getByTestId("said").innerText();
+    for (const part of ["Version 1 → 2", "B begins", "changed beyond chance", "would have been told 4 times of 5"]) need(said.includes(part), `“${part}” is missing: ${said}`);
+  });
+  await step("what grew is ranked first, with its interval; what did not is within chance", async () => {
+    const first = page.locator("[data-testid=diff-table] .table-space .row").first();
+    need((await first.getAttribute("data-function")) === GREW, `first is ${await first.innerText()}`);
+    need(/regressed/.test(await first.innerText()) && /\+\d.* … \+\d/.test(await first.innerText()), await first.innerText());
+    need((await row(page, SAME).getAttribute("data-verdict")) === "chance", await row(page, SAME).innerText());
+    need((await row(page, GONE).getAttribute("data-verdict")) === "gone", await row(page, GONE).innerText());
+  });
+  await step("its frame has the colour of more, what did not change is grey", async () => {
+    await until(page, `no frame of ${GREW} and ${SAME}`, async () => (await rectOf(page, GREW)) && (await rectOf(page, SAME)));
+    const grew = await colours(page, GREW);
+    const same = await colours(page, SAME);
+    need(grew.legend["more in B"].includes(grew.fill), JSON.stringify(grew));
+    need(same.legend["within chance"].includes(same.fill), JSON.stringify(same));
+  });
+  if (OUT) await page.screenshot({ path: OUT });
+  await step("what is gone is seen as wide as in A, and not as in B", async () => {
+    await page.locator("[aria-label=Width] [data-choice=b]").click();
+    await until(page, `${GONE} is seen in B`, async () => (await rectOf(page, GONE)) === null && (await rectOf(page, GREW)) !== null);
+    await page.locator("[aria-label=Width] [data-choice=a]").click();
+    await until(page, `${GONE} is not seen in A`, async () => (await rectOf(page, GONE)) !== null);
+  });
+  await step("a click zooms, the details line tells both sides, Back unzooms", async () => {
+    const before = page.url();
+    const { x, y, w, h } = await rectOf(page, GREW);
+    await page.mouse.click(x + w / 2, y + h / 2);
+    await until(page, "the zoom is not in the address", async () => parameter(page, "path")?.includes(GREW));
+    await page.mouse.move(2, 2);
+    const details = await page.getByTestId("details").innerText();
+    need(details.includes(GREW) && details.includes("→") && details.includes("regressed"), details);
+    await page.goBack();
+    need(page.url() === before, `${page.url()} is not ${before}`);
+  });
+  await step("a row searches its function, and shares are a switch; the address keeps both", async () => {
+    await row(page, GREW).click();
+    await page.waitForFunction(() => window.__flamekeeper.matchedShare > 0, null, { timeout });
+    await page.locator("[aria-label=Values] [data-choice=share]").click();
+    await until(page, "values are no shares", async () => (await row(page, GREW).innerText()).includes("%"));
+    await page.reload();
+    await row(page, GREW).waitFor({ timeout });
+    need(parameter(page, "by") === "share" && parameter(page, "search") === GREW, page.url());
+  });
+  await step("it leads to Explore and back; there the deploy stands over the time series", async () => {
+    await page.getByTestId("side-b").getByRole("link", { name: "Explore" }).click();
+    await page.waitForURL((url) => url.pathname === "/explore" && (url.searchParams.get("query") ?? "").includes('version="2"'), { timeout });
+    await page.goto(`${BASE_URL}/explore?from=-1h&service=${SERVICE}`);
+    await page.getByTestId("compare").click();
+    need((await page.locator("[data-compare=deploy]").getAttribute("href")) === `/diff?deploy=${SERVICE}`, "no link to the last deploy");
+    await page.keyboard.press("Escape");
+    await page.getByTestId("deploys").getByRole("link").first().click({ timeout });
+    await page.waitForURL((url) => url.pathname === "/diff" && url.searchParams.has("query_b"), { timeout });
+    await row(page, GREW).waitFor({ timeout });
+  });
+  await step("a side without samples is told, with a way out", async () => {
+    await page.goto(`${BASE_URL}/diff?query_a=${encodeURIComponent('{service="none"}')}&query_b=${encodeURIComponent(`{service="${SERVICE}"}`)}`);
+    await page.getByTestId("empty").getByText("A has no samples").waitFor({ timeout });
+    await page.getByRole("button", { name: "The window right before B" }).click();
+    await until(page, "A did not follow B", async () => parameter(page, "query_a") === `{service="${SERVICE}"}`);
+  });
+  await step("a service without a deploy is told, with a way out", async () => {
+    // The browser reports the 404 that this is about.
+    const before = failures.length;
+    await page.goto(`${BASE_URL}/diff?deploy=none`);
+    await page.getByRole("alert").getByText("No deploy to compare").waitFor({ timeout });
+    failures.splice(before);
+    await page.getByRole("button", { name: "Compare with an hour before" }).click();
+    await until(page, "nothing else is compared", async () => parameter(page, "query_a") === '{service="none"}');
+  });
+  need(failures.length === 0, `the page reported errors: ${failures.join("; ")}`);
+}
+
+const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--disable-gpu"] });
+try {
+  const page = await browser.newPage({ viewport: { width: 1600, height: 900 }, colorScheme: "light" });
+  page.setDefaultTimeout(timeout);
+  await check(page);
+} catch (error) {
+  console.error(`FAILED ${error.message}`);
+  process.exitCode = 1;
+} finally {
+  await browser.close();
+}
