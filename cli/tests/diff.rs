@@ -145,3 +145,38 @@ fn deploys() {
     let (_, none, _) = ask(&server, &["deploys", "list", "--service", "db", "--from", "-30m"]);
     assert!(none.contains("no deploy was seen"), "{none}");
 }
+
+/// Files need no collector; the codes are the same.
+#[test]
+fn files() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| -> String {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let stacks = |a: u32, b: u32| format!("main;a {a}\nmain;b {b}\n");
+    let (a, b) = (file("a.folded", &stacks(1001, 1000)), file("b.folded", &stacks(1003, 2000)));
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_flamekeeper")).arg("diff").args(arguments).output().unwrap();
+        let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        assert!(!err.contains("panicked"), "{arguments:?}: {err}");
+        (output.status.code().unwrap(), out, err)
+    };
+    let (code, text, err) = run(&[&a, &b, "--fail-above", "5%"]);
+    assert!(code == 1 && text.contains("  b\n") && text.contains("sampling error only"), "{code} {text} {err}");
+    let (code, text, _) = run(&[&a, &a, "--", &a, &a]);
+    assert!(code == 0 && text.contains("from 2 and 2 files"), "{code} {text}");
+    assert_eq!(run(&["--a", &a, "--a", &a, "--b", &b]).0, 0);
+    let wrong = file("x.pb.gz", "no profile at all");
+    for (arguments, told) in [
+        (vec![a.as_str(), wrong.as_str()], "neither pprof"),
+        (vec![a.as_str(), "/no/such/file"], "cannot read /no/such/file"),
+        (vec![a.as_str()], "a1 a2 -- b1 b2"),
+        (vec![a.as_str(), b.as_str(), "--service", "api"], "files have no services"),
+        (vec!["--a", a.as_str()], "--b"),
+    ] {
+        let (code, _, err) = run(&arguments);
+        assert!(code == 2 && err.contains(told), "{arguments:?}: {code} {err}");
+    }
+}

@@ -6,6 +6,7 @@ mod clock;
 pub mod config;
 pub mod debuginfod;
 pub mod deploys;
+pub mod files;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod fuzz;

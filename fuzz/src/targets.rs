@@ -20,7 +20,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     Target { name: "perf_record", run: perf_record },
     Target { name: "perf_ring", run: fuzz::perf_ring },
     Target { name: "perf_map", run: fuzz::perf_map },
@@ -37,6 +37,7 @@ pub const TARGETS: [Target; 16] = [
     Target { name: "otlp", run: otlp },
     Target { name: "symbol_part", run: symbol_part },
     Target { name: "clickhouse", run: flamekeeper_collector::fuzz::clickhouse },
+    Target { name: "profile_file", run: flamekeeper_collector::fuzz::profile_file },
 ];
 
 /// The target of a name.

@@ -38,6 +38,13 @@ impl Merged {
         }
     }
 
+    /// Adds to what a stack of `self.tables` adds up to.
+    pub fn add_value(&mut self, stack: StackId, value: Value) {
+        let sum = self.values.entry(stack).or_default();
+        sum.weight = sum.weight.saturating_add(value.weight);
+        sum.samples = sum.samples.saturating_add(value.samples);
+    }
+
     /// Adds values over other tables, whose stacks `remap` (of [`Tables::absorb`]) places in `self.tables`. A stack
     /// that is in neither is left out; [`Tables::absorb`] leaves none out.
     pub fn add_series(&mut self, remap: &TablesRemap, sample_type: &SampleType, values: &[(StackId, u64)]) {

@@ -88,6 +88,12 @@ impl Question {
         Ok(Report { why, ..report })
     }
 
+    /// Whether nothing is given.
+    pub(super) fn is_empty(&self) -> bool {
+        let others = [&self.service, &self.from_version, &self.to_version, &self.from, &self.to];
+        !self.is_named() && others.iter().all(|given| given.is_none())
+    }
+
     /// Whether the sides are named, so that nobody has to choose.
     fn is_named(&self) -> bool {
         [&self.from_a, &self.to_a, &self.from_b, &self.to_b, &self.selector_a, &self.selector_b].iter().any(|given| given.is_some())

@@ -1,11 +1,14 @@
 //! `flamekeeper diff`: what changed between two profiles, and whether a deploy may go on.
 
 mod ask;
+mod files;
 mod percent;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use flamekeeper_collector::files::FileOptions;
+use flamekeeper_collector::query::diff::Normalization;
 use flamekeeper_collector::render::{Gate, GateResult, Outcome, Report};
 use serde::Serialize;
 
@@ -18,7 +21,10 @@ account of sampling error and of how much hosts and times differ. What chance ex
 functions is held at 5 %.
 
 With --service alone it compares the newest deploy with what was before it, in windows that the collector chooses: of one length, after
-the warm-up, at the same time of day where there is history. Values are CPU cores on each host.";
+the warm-up, at the same time of day where there is history. Values are CPU cores on each host.
+
+Files are compared without a collector. They have no hosts and no times: with one file a side the intervals hold sampling error only; with
+several, the spread between them too.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,6 +33,8 @@ Examples:
   flamekeeper diff --service api --from-a -25h --to-a -24h --from-b -1h --to-b now
   flamekeeper diff --selector-a '{host=\"web-1\"}' --selector-b '{host=\"web-2\"}' --from -1h
   flamekeeper diff --service api --output markdown > report.md
+  flamekeeper diff before.pb.gz after.pb.gz                         two files, pprof or folded text
+  flamekeeper diff a1.pb.gz a2.pb.gz a3.pb.gz -- b1.pb.gz b2.pb.gz b3.pb.gz
 
 Exit codes:
   0  answered, and nothing fails
@@ -38,15 +46,18 @@ Exit codes:
 #[command(long_about = ABOUT, after_help = EXAMPLES, arg_required_else_help = true)]
 pub(crate) struct Arguments {
     #[command(flatten)]
+    files: files::Files,
+    #[command(flatten)]
     question: ask::Question,
     #[command(flatten)]
     collector: Collector,
-    /// Profile type
-    #[arg(long = "type", value_name = "TYPE", default_value = "cpu")]
-    profile_type: String,
-    /// What values are divided by: seconds of hosts (cores), all of a side (share), or nothing (samples)
-    #[arg(long, value_enum, default_value_t = By::Cores)]
-    by: By,
+    /// Profile type [default: cpu; of files what they show first]
+    #[arg(long = "type", value_name = "TYPE")]
+    profile_type: Option<String>,
+    /// What values are divided by: seconds of hosts (cores), all of a side (share), or nothing (samples) [default: cores; of files that do
+    /// not say how long they were sampled, share]
+    #[arg(long, value_enum)]
+    by: Option<By>,
     /// How the report is written
     #[arg(long, short, value_enum, value_name = "FORMAT", default_value_t = Output::Text)]
     output: Output,
@@ -74,11 +85,11 @@ enum By {
 }
 
 impl By {
-    const fn name(self) -> &'static str {
+    const fn normalization(self) -> Normalization {
         match self {
-            Self::Cores => "cores",
-            Self::Share => "share",
-            Self::Samples => "samples",
+            Self::Cores => Normalization::Cores,
+            Self::Share => Normalization::Share,
+            Self::Samples => Normalization::Samples,
         }
     }
 }
@@ -114,8 +125,20 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
+fn report(arguments: &Arguments) -> Result<Report> {
+    let Arguments { files, question, collector, profile_type, by, .. } = arguments;
+    let Some(sides) = files.sides()? else {
+        let by = by.map_or(Normalization::Cores, By::normalization);
+        return question.report(collector, profile_type.as_deref().unwrap_or("cpu"), by.unit());
+    };
+    if !question.is_empty() {
+        bail!("files have no services, versions, windows or labels: name files, or ask a collector");
+    }
+    files.report(sides, FileOptions { profile_type: profile_type.clone(), by: by.map(By::normalization), sample_weight: None })
+}
+
 fn answer(arguments: &Arguments) -> Result<Outcome> {
-    let report = arguments.question.report(&arguments.collector, &arguments.profile_type, arguments.by.name())?;
+    let report = report(arguments)?;
     // Without a limit the gate is of use still: it says whether there is an answer.
     let asked = Gate { fail_above: arguments.fail_above.unwrap_or(f64::INFINITY), strict: arguments.strict };
     let result = asked.check(&report);

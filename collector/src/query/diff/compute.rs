@@ -372,7 +372,21 @@ fn notes(sides: &[SideProfile; 2], values: &[Values; 2], cells: &[Cell], normali
         notes.push("This type does not count samples, so that no interval can be given.".to_owned());
         return notes;
     }
-    let hosts = sides.each_ref().map(|side| side.hosts);
+    if !sides.iter().any(|side| side.files) {
+        notes.extend(notes_on_spread(sides.each_ref().map(|side| side.hosts), cells));
+    }
+    let weights = totals.map(|sum| number(sum.weight) / number(sum.samples.max(1)));
+    if totals.iter().all(|sum| sum.samples > 0) && (weights[0] / weights[1]).ln().abs() > 0.1 {
+        notes.push("The two sides were sampled at different frequencies.".to_owned());
+    }
+    if normalization == Normalization::Cores && unit != "nanoseconds" && !unit.is_empty() {
+        notes.push(format!("Values are {unit} per second of a host."));
+    }
+    notes
+}
+
+fn notes_on_spread(hosts: [usize; 2], cells: &[Cell]) -> Vec<String> {
+    let mut notes = Vec::new();
     if cells.is_empty() {
         notes.push("Nothing is known of the spread between hosts or times: the intervals hold sampling error only.".to_owned());
     } else if hosts[0] <= 1 || hosts[1] <= 1 {
@@ -383,13 +397,6 @@ fn notes(sides: &[SideProfile; 2], values: &[Values; 2], cells: &[Cell], normali
     let measured: std::collections::BTreeSet<u32> = cells.iter().map(|cell| cell.host).collect();
     if !cells.is_empty() && measured.len() < hosts[0].max(hosts[1]) {
         notes.push(format!("The spread was estimated from {} of {} hosts.", measured.len(), hosts[0].max(hosts[1])));
-    }
-    let weights = totals.map(|sum| number(sum.weight) / number(sum.samples.max(1)));
-    if totals.iter().all(|sum| sum.samples > 0) && (weights[0] / weights[1]).ln().abs() > 0.1 {
-        notes.push("The two sides were sampled at different frequencies.".to_owned());
-    }
-    if normalization == Normalization::Cores && unit != "nanoseconds" && !unit.is_empty() {
-        notes.push(format!("Values are {unit} per second of a host."));
     }
     notes
 }

@@ -77,7 +77,7 @@ pub fn gather(store: &dyn Store, selection: &Selection) -> Result<SideProfile, S
     let plan = Plan::of(selection.window, hosts.len(), by_hour);
     let host_seconds = hosts.values().map(|there| seconds(there, plan.step, selection.window, selection.window)).sum();
     let units = units(store, selection, &hosts, plan)?;
-    Ok(SideProfile { merged, host_seconds, hosts: hosts.len(), units })
+    Ok(SideProfile { merged, host_seconds, hosts: hosts.len(), files: false, units })
 }
 
 /// Steps in which a host was there: from the first to the last in which it reported, without long silences.

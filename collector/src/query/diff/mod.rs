@@ -59,6 +59,8 @@ pub struct SideProfile {
     pub host_seconds: f64,
     /// Hosts that have samples.
     pub hosts: usize,
+    /// Whether these are files: what is said of hosts and times does not hold for them.
+    pub files: bool,
     /// Parts that show the spread; not all of the side where there are many hosts.
     pub units: Vec<Unit>,
 }

@@ -93,12 +93,15 @@ impl Report {
 
     /// What the intervals rest on, and what would have been seen.
     pub(super) fn statement(&self) -> Vec<String> {
+        let spread = match self.a.windows + self.b.windows {
+            0 => String::new(),
+            _ => format!("; counts spread {} times as much as samples alone would", digits(self.dispersion)),
+        };
         let mut lines = vec![format!(
-            "{} looked at, {} beyond chance (false discovery rate {:.0} %); counts spread {} times as much as samples alone would.",
+            "{} looked at, {} beyond chance (false discovery rate {:.0} %){spread}.",
             counted(self.tested, "function"),
             self.flagged,
             self.fdr * 100.0,
-            digits(self.dispersion),
         )];
         let mut seen = self.smallest_change_seen.clone();
         if let Some(first) = seen.get_mut(..1) {
