@@ -29,6 +29,8 @@ pub mod label {
     pub const THREAD: &str = "thread";
     /// Which of a service's instances (`service.instance.id`).
     pub const INSTANCE: &str = "instance";
+    /// How a process ended whose last live heap this is: `killed` (or left without its exit handlers). On no other series.
+    pub const ENDED: &str = "ended";
     /// Deployment environment, such as `production` (`deployment.environment.name`).
     pub const ENVIRONMENT: &str = "environment";
 }

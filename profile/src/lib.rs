@@ -20,6 +20,7 @@ mod folded;
 mod frame;
 mod intern;
 mod labels;
+pub mod leaks;
 mod ledger;
 mod merge;
 mod sample_type;
