@@ -91,8 +91,20 @@ pub mod at {
     pub const RING_HEAD: usize = 200;
     /// How often the interval was lengthened because there were too many samples.
     pub const SLOWED: usize = 208;
+    /// How the process ends: one of [`super::ending`].
+    pub const ENDING: usize = 216;
     /// Bytes of the header that are in use.
-    pub const END: usize = 216;
+    pub const END: usize = 224;
+}
+
+/// Values of [`at::ENDING`].
+pub mod ending {
+    /// Nothing is said of the end: the library is linked into the program, or an older one.
+    pub const UNSAID: u64 = 0;
+    /// The process has not come to its end in order.
+    pub const RUNNING: u64 = 1;
+    /// Its exit handlers have run. A process that is killed, or leaves by `_exit`, never says so.
+    pub const ORDERLY: u64 = 2;
 }
 
 /// Offsets of a record's words.

@@ -5,7 +5,7 @@
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use crate::layout::{DEFAULT_SHIFT, MAX_SAMPLES_PER_SECOND, MAX_SHIFT, MIN_SHIFT, at};
+use crate::layout::{DEFAULT_SHIFT, MAX_SAMPLES_PER_SECOND, MAX_SHIFT, MIN_SHIFT, at, ending};
 pub use crate::stack::set_main_stack_end;
 pub use crate::table::{Entry, Registers};
 use crate::table::{Table, bit};
@@ -34,6 +34,8 @@ static BEGUN: AtomicU32 = AtomicU32::new(0);
 static LOCK: AtomicU32 = AtomicU32::new(0);
 /// The interval that a new table begins with.
 static FIRST_SHIFT: AtomicU8 = AtomicU8::new(DEFAULT_SHIFT);
+/// What a new table says of its process's end: [`ending`].
+static FIRST_ENDING: AtomicU64 = AtomicU64::new(ending::UNSAID);
 static PINNED_ADDRESSES: [AtomicUsize; PINNED] = [const { AtomicUsize::new(0) }; PINNED];
 /// The second that samples are counted in, and how many it has had.
 static SECOND: AtomicU64 = AtomicU64::new(0);
@@ -94,10 +96,27 @@ fn create() {
         ours = page;
     }
     let Some(table) = Table::create(FIRST_SHIFT.load(Ordering::Relaxed)) else { return };
+    table.word(at::ENDING).store(FIRST_ENDING.load(Ordering::Relaxed), Ordering::Relaxed);
     TABLE.store(table.address(), Ordering::Release);
     // SAFETY: as in `attached`; nobody else writes it.
     unsafe { ours.write_volatile(1) };
     OURS.store(ours, Ordering::Release);
+}
+
+/// The caller will say when the process ends in order ([`ends`]).
+pub fn will_say_end() {
+    FIRST_ENDING.store(ending::RUNNING, Ordering::Relaxed);
+    // An allocation before any constructor has made one already.
+    if let Some(table) = attached() {
+        table.word(at::ENDING).store(ending::RUNNING, Ordering::Relaxed);
+    }
+}
+
+/// The process ends in order: its exit handlers run.
+pub fn ends() {
+    if let Some(table) = attached() {
+        table.word(at::ENDING).store(ending::ORDERLY, Ordering::Relaxed);
+    }
 }
 
 /// Makes a table of its own for a child, right after the fork, when it has one thread. Nothing where the parent has none.

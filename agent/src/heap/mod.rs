@@ -10,6 +10,11 @@
 //! **Everything in a table is hostile.** What is read is bounded per process and moment, every number is checked (`table`), and a
 //! file is opened only where the kernel says that it is shared memory, which no read can block on (`find`).
 //!
+//! What becomes of each sampled block is counted too, by its age (`survival`): the collector's verdict about leaks rests on it.
+//!
+//! The last live heap of a process that was killed carries the label `ended` ([`label::ENDED`]): its table says whether the
+//! exit handlers ran.
+//!
 //! What is lost is counted, by [`Loss`]; the ledger of a batch is about CPU samples and is not touched.
 
 mod control;
@@ -18,12 +23,13 @@ mod find;
 pub(crate) mod fuzz;
 mod process;
 mod sum;
+mod survival;
 mod table;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use flamekeeper_profile::{Labels, LocationId, SampleType, Series, StackEnd, Tables};
+use flamekeeper_profile::{Labels, LocationId, SampleType, Series, StackEnd, Tables, label};
 
 use crate::heap::process::Heap;
 use crate::heap::sum::Sums;
@@ -75,6 +81,18 @@ impl Loss {
     }
 }
 
+/// The value of [`label::ENDED`] of a process that was killed, or left without its exit handlers.
+const KILLED: &str = "killed";
+
+/// Why a heap is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// Its process has ended.
+    Exited,
+    /// Its process runs another program.
+    Replaced,
+}
+
 /// A process that is to be looked at.
 #[derive(Clone, Copy, Debug)]
 struct Due {
@@ -103,7 +121,7 @@ pub(crate) struct Heaps {
     /// By process id.
     heaps: HashMap<u32, Heap, foldhash::fast::RandomState>,
     /// Of processes that have ended, or run another program now: until the window's end.
-    ended: Vec<Heap>,
+    ended: Vec<(Heap, Ended)>,
     due: Vec<Due>,
     memory: Option<SharedMemory>,
     lost: [u64; Loss::ALL.len()],
@@ -126,7 +144,7 @@ impl Heaps {
 
     /// A process has begun to run another program.
     pub(crate) fn executed(&mut self, pid: u32, now: u64) {
-        self.exited(pid);
+        self.end(pid, Ended::Replaced);
         self.plan(Due { pid, at: now + LOOK_AFTER, looks: 1, pause: 0 });
     }
 
@@ -139,9 +157,13 @@ impl Heaps {
 
     /// A process has ended. Its table is still there as long as it is open.
     pub(crate) fn exited(&mut self, pid: u32) {
+        self.end(pid, Ended::Exited);
+    }
+
+    fn end(&mut self, pid: u32, how: Ended) {
         self.due.retain(|due| due.pid != pid);
         if let Some(heap) = self.heaps.remove(&pid) {
-            self.ended.push(heap);
+            self.ended.push((heap, how));
         }
     }
 
@@ -155,7 +177,7 @@ impl Heaps {
     pub(crate) fn tick(&mut self, limit: u64, unwind: &mut impl Unwind) {
         self.look(limit, unwind);
         let Self { heaps, ended, lost, samples, .. } = self;
-        for heap in heaps.values_mut().chain(ended) {
+        for heap in heaps.values_mut().chain(ended.iter_mut().map(|(heap, _)| heap)) {
             heap.read_ring(limit, unwind, lost, samples);
         }
     }
@@ -194,20 +216,25 @@ impl Heaps {
     pub(crate) fn close(&mut self, limit: u64, unwind: &mut impl Unwind) -> Vec<Series> {
         self.tick(limit, unwind);
         let mut groups: HashMap<Labels, Sums> = HashMap::new();
-        let ended = std::mem::take(&mut self.ended);
-        let all = self.heaps.values_mut().map(|heap| (heap, true));
-        let mut ended = ended;
-        for (heap, lives) in all.chain(ended.iter_mut().map(|heap| (heap, false))) {
-            if lives && let Some(named) = unwind.named(heap.pid()) {
+        let mut ended = std::mem::take(&mut self.ended);
+        let all = self.heaps.values_mut().map(|heap| (heap, None));
+        for (heap, end) in all.chain(ended.iter_mut().map(|(heap, end)| (heap, Some(*end)))) {
+            if end.is_none()
+                && let Some(named) = unwind.named(heap.pid())
+            {
                 heap.name(named);
             }
             let Some(named) = heap.named().filter(|named| !named.excluded) else { continue };
-            let sums = groups.entry(named.labels.clone()).or_default();
-            heap.close(unwind.tables(), sums, &mut self.lost);
+            let mut labels = named.labels.clone();
+            if end == Some(Ended::Exited) && heap.was_killed() {
+                labels.set(label::ENDED, KILLED);
+            }
+            let now = end.is_none().then_some(limit);
+            heap.close(now, unwind.tables(), groups.entry(labels).or_default(), &mut self.lost);
         }
         let mut groups: Vec<_> = groups.into_iter().collect();
         groups.sort_by(|(a, _), (b, _)| a.iter().cmp(b.iter()));
-        groups.into_iter().flat_map(|(labels, sums)| sums.series(&labels)).collect()
+        groups.into_iter().flat_map(|(labels, sums)| sums.series(&labels, unwind.tables())).collect()
     }
 
     /// Samples taken so far, and those lost by the place of the reason in [`Loss::ALL`].
@@ -217,7 +244,7 @@ impl Heaps {
 
     /// Bytes that all of it takes, roughly.
     pub(crate) fn bytes(&self) -> usize {
-        self.heaps.values().chain(&self.ended).map(Heap::bytes).sum()
+        self.heaps.values().chain(self.ended.iter().map(|(heap, _)| heap)).map(Heap::bytes).sum()
     }
 }
 

@@ -9,6 +9,7 @@ use flamekeeper_heap::layout::{ENTRIES, ENTRIES_OFFSET, ENTRY_SIZE, RING_OFFSET,
 use flamekeeper_profile::{Location, LocationId, StackEnd, StackId, StopReason, Tables};
 
 use crate::heap::sum::{Estimate, Sums};
+use crate::heap::survival::{self, AgedStacks};
 use crate::heap::table::{self, Header, Live, Record, Ring};
 use crate::heap::{Loss, Unwind};
 use crate::identity::Named;
@@ -36,9 +37,10 @@ pub(crate) struct Heap {
     stacks: HashMap<u64, StackId, foldhash::fast::RandomState>,
     /// What was allocated in this window.
     allocated: HashMap<StackId, Estimate, foldhash::fast::RandomState>,
-    /// The live samples at the last look, and the header then.
+    /// The live samples at the last look, the header then, and when that was.
     live: Vec<Live>,
     seen: Option<Header>,
+    looked: Option<u64>,
     buffer: Vec<u8>,
 }
 
@@ -55,6 +57,7 @@ impl Heap {
             allocated: HashMap::default(),
             live: Vec::new(),
             seen: None,
+            looked: None,
             buffer: Vec::new(),
         }
     }
@@ -159,9 +162,19 @@ impl Heap {
         self.allocated.entry(stack).or_default().add(Estimate::of(record.size, record.shift));
     }
 
-    /// Adds the window's sums, and forgets what is not needed for the next.
-    pub(crate) fn close(&mut self, tables: &mut Tables, sums: &mut Sums, lost: &mut Losses) {
+    /// Whether the process was killed, or left without its exit handlers: asked of one that has ended.
+    pub(crate) fn was_killed(&self) -> bool {
+        self.header().is_some_and(|header| header.unfinished)
+    }
+
+    /// Adds the window's sums, and forgets what is not needed for the next. `now` is in the records' time; none where the process has ended:
+    /// what it freed at its end says nothing of its blocks.
+    pub(crate) fn close(&mut self, now: Option<u64>, tables: &mut Tables, sums: &mut Sums, lost: &mut Losses) {
+        let before = self.live.clone();
         self.read_live(lost);
+        if let Some(now) = now {
+            self.count_lives(&before, now, tables, sums);
+        }
         let mut carried: HashMap<StackId, StackId, foldhash::fast::RandomState> = HashMap::default();
         let own = &self.tables;
         let mut place = |stack| *carried.entry(stack).or_insert_with(|| carry_stack(own, stack, tables));
@@ -181,6 +194,20 @@ impl Heap {
             sums.live(tables.intern_stack(&[], StackEnd::Truncated(StopReason::NoUserStack)), nameless);
         }
         self.forget();
+    }
+
+    /// Counts what became of the blocks since the last look.
+    fn count_lives(&mut self, before: &[Live], now: u64, tables: &mut Tables, sums: &mut Sums) {
+        let last = self.looked.replace(now);
+        let (Some(last), Some(header)) = (last, self.seen) else { return };
+        let mut counts = AgedStacks::default();
+        survival::count((last, now), (before, &self.live), |number| self.stacks.get(&number).copied(), &mut counts);
+        let mut carried: HashMap<StackId, StackId, foldhash::fast::RandomState> = HashMap::default();
+        for ((stack, class), aged) in counts {
+            let stack = *carried.entry(stack).or_insert_with(|| carry_stack(&self.tables, stack, tables));
+            sums.aged(stack, class, aged);
+        }
+        sums.observed(header.started, last, now);
     }
 
     /// Reads the live samples, unless nothing has changed. Those that are being changed are looked at once more.

@@ -1,10 +1,15 @@
 //! Sums of heap samples over a window's stacks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use flamekeeper_profile::{Labels, Series, StackId};
+use flamekeeper_profile::leaks::{AgeClass, Step, Survived, account};
+use flamekeeper_profile::{FrameKind, Labels, SampleType, Series, StackEnd, StackId, Svma, Tables};
 
 use crate::heap::sample_types;
+use crate::heap::survival::{Aged, AgedStacks};
+
+/// Nanoseconds.
+const MILLISECOND: u64 = 1_000_000;
 
 /// Blocks and bytes, estimated.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -35,6 +40,9 @@ type Part = fn(&(Estimate, Estimate)) -> f64;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sums {
     stacks: HashMap<StackId, (Estimate, Estimate), foldhash::fast::RandomState>,
+    aged: AgedStacks,
+    /// How long processes were observed at an age of their own, in nanoseconds.
+    observed: BTreeMap<AgeClass, u64>,
 }
 
 impl Sums {
@@ -46,8 +54,51 @@ impl Sums {
         self.stacks.entry(stack).or_default().1.add(estimate);
     }
 
-    /// The series that hold anything, in the order of [`sample_types`].
-    pub(crate) fn series(self, labels: &Labels) -> Vec<Series> {
+    pub(crate) fn aged(&mut self, stack: StackId, class: AgeClass, aged: Aged) {
+        self.aged.entry((stack, class)).or_default().add(aged);
+    }
+
+    /// A process that began to sample at `started` was observed in `[from, to)`.
+    pub(crate) fn observed(&mut self, started: u64, from: u64, to: u64) {
+        account(started, from, to, |class, step| {
+            if let Step::Lived(time) = step {
+                let sum = self.observed.entry(class).or_default();
+                *sum = sum.saturating_add(time);
+            }
+        });
+    }
+
+    /// The series that hold anything: those of [`sample_types`], then those of [`Survived`], whose stacks have the age as their
+    /// outermost frame.
+    pub(crate) fn series(self, labels: &Labels, tables: &mut Tables) -> Vec<Series> {
+        let survived = self.survived(labels, tables);
+        self.sums(labels).into_iter().chain(survived).collect()
+    }
+
+    fn survived(&self, labels: &Labels, tables: &mut Tables) -> Vec<Series> {
+        let mut aged: Vec<_> = self.aged.iter().map(|((stack, class), aged)| (under_age(*stack, *class, tables), *aged)).collect();
+        aged.sort_unstable_by_key(|(stack, _)| *stack);
+        let observed: Vec<_> = self.observed.iter().map(|(class, time)| (age_alone(*class, tables), *time)).collect();
+        let series = Survived::ALL.into_iter().map(|what| {
+            let of = |aged: &Aged| match what {
+                Survived::Reached => aged.reached,
+                // Positive, and `as` saturates.
+                Survived::Space => aged.bytes.round() as u64,
+                Survived::Freed => aged.freed,
+                Survived::Lived => aged.lived / MILLISECOND,
+                Survived::Observed => 0,
+            };
+            let values: Vec<_> = match what {
+                Survived::Observed => observed.iter().map(|(stack, time)| (*stack, time / MILLISECOND)).collect(),
+                _ => aged.iter().map(|(stack, aged)| (*stack, of(aged))).collect(),
+            };
+            let values = values.into_iter().filter(|(_, value)| *value > 0).collect();
+            Series { labels: labels.clone(), sample_type: SampleType::plain(what.as_str(), what.unit()), values }
+        });
+        series.filter(|series| !series.values.is_empty()).collect()
+    }
+
+    fn sums(self, labels: &Labels) -> Vec<Series> {
         let mut stacks: Vec<_> = self.stacks.into_iter().collect();
         stacks.sort_unstable_by_key(|(stack, _)| *stack);
         let of: [Part; 4] = [|sum| sum.0.bytes, |sum| sum.0.objects, |sum| sum.1.bytes, |sum| sum.1.objects];
@@ -58,6 +109,19 @@ impl Sums {
         });
         series.filter(|series| !series.values.is_empty()).collect()
     }
+}
+
+/// A stack under its age.
+fn under_age(stack: StackId, class: AgeClass, tables: &mut Tables) -> StackId {
+    let (mut locations, end) = tables.stack(stack).map_or((Vec::new(), StackEnd::Unstated), |stack| (stack.locations.to_vec(), stack.end));
+    locations.push(tables.intern_named(FrameKind::Other, None, Svma(0), &class.to_string()));
+    tables.intern_stack(&locations, end)
+}
+
+/// The stack of a time that is no block's.
+fn age_alone(class: AgeClass, tables: &mut Tables) -> StackId {
+    let age = tables.intern_named(FrameKind::Other, None, Svma(0), &class.to_string());
+    tables.intern_stack(&[age], StackEnd::Root)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Parsing what a table holds. Functions of bytes: nothing here trusts a number, and nothing allocates by one.
 
 use flamekeeper_heap::layout::{
-    self, FREED, MAX_SHIFT, MAX_STACK, MIN_SHIFT, NUMBER_MASK, RECORD_HEADER, RING_SIZE, SIZE_MASK, at, record, seal,
+    self, FREED, MAX_SHIFT, MAX_STACK, MIN_SHIFT, NUMBER_MASK, RECORD_HEADER, RING_SIZE, SIZE_MASK, at, ending, record, seal,
 };
 
 /// Why bytes are no table, or no record.
@@ -37,6 +37,10 @@ pub(crate) struct Header {
     /// The shift that is wanted, and the one in use; 0: sampling is off.
     pub(crate) wanted: u64,
     pub(crate) shift: u64,
+    /// When the process began to sample: nanoseconds of the monotonic clock.
+    pub(crate) started: u64,
+    /// Whether it would have said so if it had come to its end in order, and did not.
+    pub(crate) unfinished: bool,
     pub(crate) ring: Ring,
 }
 
@@ -53,6 +57,8 @@ pub(crate) struct Live {
     pub(crate) number: u64,
     pub(crate) size: u64,
     pub(crate) shift: u8,
+    /// When its block was made: nanoseconds of the monotonic clock.
+    pub(crate) time: u64,
 }
 
 /// A sample as it was taken.
@@ -98,6 +104,8 @@ pub(crate) fn header(bytes: &[u8]) -> Result<Header, TableError> {
         freed: word(bytes, at::FREED)?,
         lost_full: word(bytes, at::LOST_FULL)?,
         replaced: word(bytes, at::REPLACED)?,
+        started: word(bytes, at::STARTED)?,
+        unfinished: word(bytes, at::ENDING)? == ending::RUNNING,
         ring,
     })
 }
@@ -116,7 +124,7 @@ pub(crate) fn live(entries: &[u8], mut visit: impl FnMut(Live)) -> u64 {
             torn += 1;
             continue;
         }
-        visit(Live { number: numbered & NUMBER_MASK, size, shift });
+        visit(Live { number: numbered & NUMBER_MASK, size, shift, time });
     }
     torn
 }
@@ -179,7 +187,7 @@ pub(super) mod tests {
         bytes[3 * 32] ^= 0x10;
         let mut found = Vec::new();
         assert_eq!(live(&bytes, |sample| found.push(sample)), 1);
-        assert_eq!(found, [Live { number: 5, size: 100, shift: 19 }]);
+        assert_eq!(found, [Live { number: 5, size: 100, shift: 19, time: 9 }]);
     }
 
     /// A header of another kind, version or with impossible ends is refused by name.

@@ -38,6 +38,10 @@ core::arch::global_asm!(".hidden rust_eh_personality", ".globl rust_eh_personali
 #[unsafe(link_section = ".init_array")]
 static START: extern "C" fn() = start;
 
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static END: extern "C" fn() = sampler_ends;
+
 extern "C" fn start() {
     next::resolve();
     let mut environment = next::environ();
@@ -51,8 +55,13 @@ extern "C" fn start() {
     if let Some(interval) = interval(environment) {
         sampler::set_shift(layout::shift_of(interval));
     }
+    sampler::will_say_end();
     sampler::begin();
     next::at_fork(sampler_forked);
+}
+
+extern "C" fn sampler_ends() {
+    sampler::ends();
 }
 
 extern "C" fn sampler_forked() {
