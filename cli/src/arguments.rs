@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    agent, check_config, collector, completions, convert_symbols, deploys, diff, doctor, flamegraph, heap, package_files, record,
+    agent, check_config, collector, completions, convert_symbols, deploys, diff, doctor, flamegraph, heap, leaks, package_files, record,
     symbolize, symbols, top, up,
 };
 
@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Deploys(deploys::Arguments),
     /// Have a service's live heap sampled, and look at what is
     Heap(heap::Arguments),
+    /// Ask a collector which stacks leak memory, and how sure that is
+    Leaks(leaks::Arguments),
     /// Manage a collector's symbols: what names functions
     Symbols(symbols::Arguments),
     /// Ask a collector for the names of addresses in an object

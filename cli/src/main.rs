@@ -16,6 +16,7 @@ mod doctor;
 mod flamegraph;
 mod format;
 mod heap;
+mod leaks;
 mod line;
 mod logging;
 mod output;
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
 }
 
 /// Runs a subcommand. The code is 0 but for `record`, which hands on that of the command it ran, `doctor`, which
-/// has 1 for problems, and `diff`, which has codes of its own.
+/// has 1 for problems, and `diff` and `leaks`, which have codes of their own.
 fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Up(arguments) => up::run(&arguments)?,
@@ -57,6 +58,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Diff(arguments) => return Ok(diff::run(&arguments)),
         Command::Deploys(arguments) => deploys::run(&arguments)?,
         Command::Heap(arguments) => heap::run(&arguments)?,
+        Command::Leaks(arguments) => return Ok(leaks::run(&arguments)),
         Command::Symbols(arguments) => symbols::run(&arguments)?,
         Command::Symbolize(arguments) => symbolize::run(&arguments)?,
         Command::ConvertSymbols(arguments) => return Ok(convert_symbols::run(&arguments)),

@@ -5,8 +5,21 @@
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
-const SUBCOMMANDS: [&str; 12] =
-    ["up", "agent", "collector", "record", "top", "flamegraph", "diff", "deploys", "heap", "check-config", "doctor", "completions"];
+const SUBCOMMANDS: [&str; 13] = [
+    "up",
+    "agent",
+    "collector",
+    "record",
+    "top",
+    "flamegraph",
+    "diff",
+    "deploys",
+    "heap",
+    "leaks",
+    "check-config",
+    "doctor",
+    "completions",
+];
 
 fn flamekeeper(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_flamekeeper")).args(arguments).stdin(Stdio::null()).output().unwrap()

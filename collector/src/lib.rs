@@ -12,6 +12,7 @@ pub mod files;
 pub mod fuzz;
 pub mod http;
 pub mod ingest;
+pub mod leaks;
 pub mod memory;
 pub mod query;
 pub mod render;

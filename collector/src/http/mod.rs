@@ -9,6 +9,7 @@ mod deploys;
 mod diff;
 mod error;
 mod flamegraph;
+mod leaks;
 mod level;
 mod params;
 mod queries;
@@ -71,6 +72,7 @@ pub fn query_routes(state: QueryState, queries: &Arc<Queries>) -> Router {
         .route("/api/v1/deploys/compare", work::get(deploys::compare))
         .route("/api/v1/diff", work::get(diff::answer))
         .route("/api/v1/top", work::get(top::answer))
+        .route("/api/v1/leaks", work::get(leaks::answer))
         .route("/api/v1/timeseries", work::get(timeseries::answer))
         .route("/api/v1/services", work::get(catalog::services))
         .route("/api/v1/hosts", work::get(catalog::hosts))
