@@ -4,9 +4,9 @@
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The path of `flamekeeper` or `flamekeeper-agent` in the target directory of this test.
@@ -20,6 +20,24 @@ pub fn binary(name: &str) -> PathBuf {
     let path = folder.map(|folder| folder.join(name)).unwrap_or_default();
     assert!(path.is_file(), "{} is not there: build it first by `cargo build --bins`", path.display());
     path
+}
+
+/// Builds `libflamekeeper_heap.so` as its documentation says, and answers its path.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn heap_shim() -> &'static Path {
+    static SHIM: OnceLock<PathBuf> = OnceLock::new();
+    SHIM.get_or_init(|| {
+        let test = std::env::current_exe().unwrap_or_else(|error| panic!("cannot tell where this test is: {error}"));
+        let folder = test.ancestors().nth(3).map(|target| target.join("heap")).unwrap_or_default();
+        let manifest = crate::metadata::root().join("heap/shim/Cargo.toml");
+        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        build.args(["build", "--release", "--locked", "--quiet", "--manifest-path"]).arg(manifest).arg("--target-dir").arg(&folder);
+        let built = build.output().unwrap_or_else(|error| panic!("{build:?}: {error}"));
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        folder.join("release/libflamekeeper_heap.so")
+    })
 }
 
 /// Holds other tests of this binary back while one runs that samples the host or measures: two at once would disturb each

@@ -4,29 +4,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use flamekeeper_testing::flamegraph::Flamegraph;
 use flamekeeper_testing::host::Host;
 use flamekeeper_testing::http;
-use flamekeeper_testing::programs::{Running, alone, binary, wait_for};
+use flamekeeper_testing::programs::{Running, alone, binary, heap_shim as shim, wait_for};
 use flamekeeper_testing::scratch::Scratch;
 use flamekeeper_testing::{metadata, tools};
-
-/// Builds `libflamekeeper_heap.so` as its documentation says, and answers its path.
-fn shim() -> &'static Path {
-    static SHIM: OnceLock<PathBuf> = OnceLock::new();
-    SHIM.get_or_init(|| {
-        let folder = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join("heap");
-        let manifest = metadata::root().join("heap/shim/Cargo.toml");
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--release", "--locked", "--quiet", "--manifest-path"]).arg(manifest).arg("--target-dir").arg(&folder);
-        let built = run(&mut build);
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-        folder.join("release/libflamekeeper_heap.so")
-    })
-}
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
