@@ -6,12 +6,15 @@ import { Explore } from "./explore/Explore";
 import { start } from "./explore/store";
 import { Hosts } from "./hosts/Hosts";
 import { startHosts } from "./hosts/store";
+import { Leaks } from "./leaks/Leaks";
+import { startLeaks } from "./leaks/store";
 import { Services } from "./services/Services";
 import { startServices } from "./services/store";
 import "./styles/base.css";
 import "./styles/explore.css";
 import "./styles/diff.css";
 import "./styles/hosts.css";
+import "./styles/leaks.css";
 import "./styles/rows.css";
 import "./styles/services.css";
 
@@ -23,6 +26,9 @@ if (root) {
   if (location.pathname === "/hosts") {
     startHosts();
     render(<Hosts />, root);
+  } else if (location.pathname === "/leaks") {
+    startLeaks();
+    render(<Leaks />, root);
   } else if (location.pathname === "/") {
     startServices();
     render(<Services />, root);
