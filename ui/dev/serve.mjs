@@ -47,16 +47,13 @@ function answer(url) {
     case "top": return synthetic.top(graph(from, to));
     case "timeseries": return nothing ? { unit: "nanoseconds", step: 10, from, points: 90, series: [], rest: [], completeness: synthetic.completeness(0) } : synthetic.timeseries(from, to, p.get("by") ?? "service");
     case "services": return nothing ? { services: [] } : synthetic.services();
-<<<<<<< HEAD
     case "diff": return synthetic.diff(graph(instant(p.get("from_b") ?? "-15m", now), instant(p.get("to_b"), now)), { now, parameters: p, at: (name) => instant(p.get(name), now), by: p.get("by") ?? "cores", empty: nothing ? "ab" : flag("empty-a") ? "a" : "" });
     case "deploys": return { deploys: nothing ? [] : synthetic.deploys(now, p.get("service") ?? "").filter((d) => d.at >= from && d.at < to) };
     case "deploys/compare": return nothing || p.get("service") === "redis" ? null : synthetic.compare(now, p.get("service") ?? "api");
     case "labels/version/values": return { values: ["1.4.2", "1.4.3"] };
     case "labels/host/values": return { values: ["web-1", "web-2", "db-1"] };
     case "hosts": return { hosts: nothing ? [] : synthetic.hosts(now) };
-=======
     case "leaks": return synthetic.leaks(from, to, nothing);
->>>>>>> b901242 (Page: leaks, with their evidence, stack and way to the live heap)
     case "labels": return { labels: ["service", "version", "host", "pid", "exe", "comm"] };
     case "types": return { types: [{ type: "cpu", unit: "nanoseconds" }] };
     case "status": return { version: "0.1.0", started: now - 60, samples_stored: nothing ? 0 : 100, batches: 0, store_bytes: 4.1e9, store: { writable: true, raw_from: now - 3 * 86400, minute_from: now - 30 * 86400, hour_from: 0, deleted_by_size: 0, refused_full: 0 }, symbols: { objects: 812, bytes: 3.1e9, quota_bytes: 20e9, bad: 2 } };
@@ -65,11 +62,7 @@ function answer(url) {
 }
 
 async function file(path) {
-<<<<<<< HEAD
-  const name = path === "/" || ["/explore", "/hosts", "/diff"].includes(path) ? "/index.html" : path;
-=======
-  const name = path === "/" || path === "/explore" || path === "/hosts" || path === "/leaks" ? "/index.html" : path;
->>>>>>> b901242 (Page: leaks, with their evidence, stack and way to the live heap)
+  const name = path === "/" || ["/explore", "/hosts", "/diff", "/leaks"].includes(path) ? "/index.html" : path;
   return [await readFile(join(dist, normalize(name))), TYPES[extname(name)] ?? "application/octet-stream"];
 }
 

@@ -178,7 +178,6 @@ export function timeseries(from, to, by) {
   return { unit: "nanoseconds", step, from, points, series, rest: Array.from({ length: points }, () => Math.round(0.02 * step * 1e9)), completeness: completeness(1000) };
 }
 
-<<<<<<< HEAD
 // What B does otherwise than A, by function: three times as much, a fifth more, half, nothing.
 const CHANGED = new Map([["api::pricing::quote", 3], ["sha256_block_data_order", 1.2], ["malloc", 0.5], ["PyDict_GetItem", 0], ["SSL_read_4", 1.3], ["aesni_gcm_encrypt", 0.7]]);
 
@@ -250,7 +249,8 @@ export function compare(now, service) {
 export function hosts(now) {
   const figures = { memory_bytes: 31e6, rings_bytes: 8.4e6, memory_ceiling_bytes: 128e6, cpu_ceiling_millipercent: 1000, cpu_millipercent: 310, frequency_hz: 19, frequency_configured_hz: 19 };
   return ["web-1", "web-2", "db-1"].map((host, i) => ({ host, agent_version: "0.1.0", last_seen: now - 4 - i, samples: 17000 - 900 * i, lost: i === 1 ? { ring_full: 21 } : {}, caveats: {}, truncated: 12, figures }));
-=======
+}
+
 export function leaks(from, to, nothing) {
   const frame = (name) => ({ name, module: "/usr/bin/api", file: "src/session.rs", line: 42, kind: "native" });
   const suspect = (name, verdict, growth, evidence) => ({
@@ -265,5 +265,4 @@ export function leaks(from, to, nothing) {
   const killed = [{ service: "worker", version: "2024-a", host: "web-2", pid: "4711", comm: "worker", bytes: 9e8, query: '{service="worker", ended="killed"}', from: to - 600, to: to - 599 }];
   const groups = [{ service: "api", version: "1.4.3", query: '{service="api"}', from, to, age: 512, processes: 3 }];
   return nothing ? { horizon: 3600, groups: [], groups_left_out: 0, leaks: 0, suspects_total: 0, suspects: [], killed: [] } : { horizon: 3600, groups, groups_left_out: 0, leaks: 1, suspects_total: 3, suspects, killed };
->>>>>>> b901242 (Page: leaks, with their evidence, stack and way to the live heap)
 }

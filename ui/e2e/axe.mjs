@@ -9,14 +9,10 @@ import { need, step } from "./step.mjs";
 
 const { BASE_URL, SERVICE = "", CHROMIUM = "/usr/bin/chromium" } = process.env;
 const PAGES = [
-<<<<<<< HEAD
   ["/", ".hosts-table, .notice"], ["/?find=no+service+is+called+so", ".services-none, .notice"], ["/hosts", ".hosts-table, .notice"],
   [`/explore?service=${SERVICE}`, "[data-testid=details] .amounts, .notice"], ["/explore?pane=tree", ".rows-pane .row, .notice"], ["/explore?pane=callers&fn=main", ".rows-pane, .notice"],
   [`/diff${SERVICE && `?deploy=${SERVICE}`}`, ".diff-table .row, .notice h2"], ["/diff?view=table&from_a=-15m&to_a=now", ".diff-table .row, .notice h2"],
-=======
-  ["/", ".hosts-table, .notice"], ["/?find=no+service+is+called+so", ".services-none, .notice"], ["/hosts", ".hosts-table, .notice"], ["/leaks", ".hosts-table, .notice"],
-  ["/explore", "[data-testid=details] .amounts, .notice"], ["/explore?pane=tree", ".rows-pane .row, .notice"], ["/explore?pane=callers&fn=main", ".rows-pane, .notice"],
->>>>>>> b901242 (Page: leaks, with their evidence, stack and way to the live heap)
+  ["/leaks", ".hosts-table, .notice"],
 ];
 
 async function look(browser, axe, colorScheme, [path, shown]) {

@@ -5,11 +5,7 @@ import { theme, type Theme } from "./theme";
 const NEXT: Record<Theme, Theme> = { auto: "light", light: "dark", dark: "auto" };
 const ICON = { auto: "auto", light: "sun", dark: "moon" } as const;
 
-<<<<<<< HEAD
-const PAGES: readonly [path: string, name: string][] = [["/", "Services"], ["/explore", "Explore"], ["/diff", "Diff"], ["/hosts", "Hosts"]];
-=======
-const PAGES: readonly [path: string, name: string][] = [["/", "Services"], ["/explore", "Explore"], ["/leaks", "Leaks"], ["/hosts", "Hosts"]];
->>>>>>> b901242 (Page: leaks, with their evidence, stack and way to the live heap)
+const PAGES: readonly [path: string, name: string][] = [["/", "Services"], ["/explore", "Explore"], ["/diff", "Diff"], ["/leaks", "Leaks"], ["/hosts", "Hosts"]];
 
 export function Header() {
   const now = theme.value;
