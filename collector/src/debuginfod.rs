@@ -3,13 +3,16 @@
 //! Asked for are objects with a GNU build id that have no symbols, or poor ones, which tell no lines: those that a query met at once,
 //! and those that profiles bring when nothing else waits, some minutes later, since hosts send what they have first, and slowly. What a
 //! server has is converted into the symbol store like an upload, so that the next query has the names, and the server is never asked
-//! for it again. That a server has nothing is remembered for a time, over restarts too. One object is fetched at a time.
+//! for it again, but for what lacks companions, a day later. Where it refers to a supplementary file (`dwz`), that is asked for too, by
+//! its own build id, and both are converted together. That a server has nothing is remembered for a time, over restarts too. One object is
+//! fetched at a time.
 
 mod absent;
 mod client;
 mod connect;
 mod wanted;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -258,7 +261,7 @@ impl Debuginfod {
                 match self.client.fetch(server, id, *artifact).await {
                     Ok(None) => {}
                     Ok(Some((file, bytes))) => match self.add(id, file).await {
-                        Ok(()) => return Outcome::Found(bytes),
+                        Ok(more) => return Outcome::Found(bytes.saturating_add(more)),
                         Err(error) => {
                             failed = true;
                             tracing::info!(build_id = %id, %server, %error, "what a debuginfod server sent was not stored");
@@ -274,10 +277,32 @@ impl Debuginfod {
         if failed { Outcome::Failed } else { Outcome::Absent }
     }
 
-    async fn add(&self, id: &BuildId, file: std::fs::File) -> anyhow::Result<()> {
+    /// Stores what was fetched, with the supplementary file that it refers to where a server has that. The bytes of the latter.
+    async fn add(&self, id: &BuildId, file: File) -> anyhow::Result<u64> {
+        let supplementary = match SymbolStore::supplementary(&file) {
+            Some(other) => self.fetch_supplementary(id, &other).await,
+            None => None,
+        };
+        let bytes = supplementary.as_ref().map_or(0, |(_, bytes)| *bytes);
         let (store, id) = (Arc::clone(&self.store), id.clone());
-        tokio::task::spawn_blocking(move || store.add_file(Some(&id), &file)).await??;
-        Ok(())
+        let add = move || match supplementary {
+            Some((supplementary, _)) => store.add_with_supplementary(&id, &file, &supplementary),
+            None => store.add_file(Some(&id), &file),
+        };
+        tokio::task::spawn_blocking(add).await??;
+        Ok(bytes)
+    }
+
+    async fn fetch_supplementary(&self, of: &BuildId, id: &BuildId) -> Option<(File, u64)> {
+        for server in self.client.servers() {
+            match self.client.fetch(server, id, Artifact::DebugInfo).await {
+                Ok(None) => {}
+                Ok(found) => return found,
+                Err(error) => tracing::info!(build_id = %id, %server, %error, "a debuginfod server did not answer well"),
+            }
+        }
+        tracing::info!(build_id = %of, supplementary = %id, "no debuginfod server has the supplementary file of an object's debug information");
+        None
     }
 }
 

@@ -1,5 +1,6 @@
 //! The targets.
 
+mod bundle;
 mod python;
 
 use std::io::{self, Write};
@@ -20,7 +21,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 18] = [
     Target { name: "perf_record", run: perf_record },
     Target { name: "perf_ring", run: fuzz::perf_ring },
     Target { name: "perf_map", run: fuzz::perf_map },
@@ -33,6 +34,7 @@ pub const TARGETS: [Target; 17] = [
     Target { name: "cgroup", run: fuzz::cgroup },
     Target { name: "process_context", run: fuzz::process_context },
     Target { name: "object", run: object },
+    Target { name: "bundle", run: bundle::bundle },
     Target { name: "go", run: go },
     Target { name: "otlp", run: otlp },
     Target { name: "symbol_part", run: symbol_part },
@@ -94,6 +96,8 @@ fn object(bytes: &[u8]) {
     if let Some(map) = object.go_stack_map() {
         assert!(map.bytes() <= limits::GO_STACK_MAP);
     }
+    let split = object.split_units();
+    assert!(split.paths.len() <= split.count && split.paths.iter().all(|path| path.starts_with('/')));
     let mut sink = Sink(0);
     if let Ok(length) = write_only_debug(&object, &mut sink) {
         assert_eq!(length, sink.0);

@@ -104,4 +104,4 @@ macro_rules! replays {
     };
 }
 
-replays! { perf_record perf_ring perf_map jitdump hotspot python unwind heap_table environ cgroup process_context object go otlp symbol_part clickhouse profile_file }
+replays! { perf_record perf_ring perf_map jitdump hotspot python unwind heap_table environ cgroup process_context object bundle go otlp symbol_part clickhouse profile_file }

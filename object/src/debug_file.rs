@@ -25,22 +25,26 @@ pub fn find_debug_file(id: &BuildId, object_path: &Path, root: &Path) -> Option<
 }
 
 /// The supplementary file of an object's debug information (`dwz`), below `root`. `debug_path` is the path, as seen inside `root`, of the
-/// file that has the link, or of the object. The file must state the build id of the link.
+/// file that has the link, or of the object. It is looked for where the link says, below `/usr/lib/debug/.dwz`, and by its build id, which it must
+/// state.
 #[must_use]
 pub fn find_alt_file(link: &AltLink, debug_path: &Path, root: &Path) -> Option<PathBuf> {
     let linked = Path::new(&link.path);
     let linked = if linked.is_absolute() { linked.to_owned() } else { debug_path.parent()?.join(linked) };
     let named = climbing(&linked).map(|path| root.join(path));
+    // Below the directory of debug files too, as gdb looks: the link may have been made for another directory.
+    let below = link.path.rsplit_once("/.dwz/").map_or(link.path.rsplit('/').next(), |(_, below)| Some(below));
+    let common = below.and_then(|below| climbing(Path::new(below))).map(|path| root.join(DEBUG_DIRECTORY).join(".dwz").join(path));
     let hex = link.build_id.hex();
     let by_id = hex
         .split_at_checked(2)
         .map(|(directory, rest)| root.join(DEBUG_DIRECTORY).join(".build-id").join(directory).join(format!("{rest}.debug")));
     let is_it = |path: &PathBuf| ObjectFile::open(path).is_ok_and(|object| object.build_id() == Some(&link.build_id));
-    [named, by_id].into_iter().flatten().find(is_it)
+    [named, common, by_id].into_iter().flatten().find(is_it)
 }
 
 /// A path below the root, with its `..` resolved by name; none where it climbs out.
-fn climbing(path: &Path) -> Option<PathBuf> {
+pub(crate) fn climbing(path: &Path) -> Option<PathBuf> {
     let mut inside = PathBuf::new();
     for component in path.components() {
         match component {

@@ -18,6 +18,9 @@ pub enum SymbolsPresent {
     DynamicOnly,
     /// A full symbol table (`.symtab`), or the part of it that `.gnu_debugdata` has.
     SymbolTable,
+    /// Debug information, a part of which is in files that are not at hand: split units, or what `dwz` moved elsewhere. What a conversion
+    /// finds out; headers alone do not tell.
+    PartialDebugInfo,
     /// Go's own table (`.gopclntab`): files, lines and inlined functions of all that is written in Go.
     GoTable,
     /// Debug information (`.debug_info`): files, lines and inlined functions too.
@@ -32,6 +35,7 @@ impl SymbolsPresent {
             Self::None => "none",
             Self::DynamicOnly => "dynamic_symbols",
             Self::SymbolTable => "symbol_table",
+            Self::PartialDebugInfo => "partial_debug_info",
             Self::GoTable => "go_table",
             Self::DebugInfo => "debug_info",
         }

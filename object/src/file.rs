@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use flamekeeper_profile::{Avma, BuildId, FileOffset, Svma};
 
+use crate::bundle::Member;
 use crate::error::ObjectError;
 use crate::facts::SymbolsPresent;
 use crate::go::{GoTable, StackMap};
@@ -14,6 +15,7 @@ use crate::header::Headers;
 use crate::section::{self, AltLink, Section};
 use crate::segment::{self, Segment};
 use crate::source::Source;
+use crate::split_units::{self, SplitUnits};
 use crate::{identity, limits};
 
 /// An ELF file whose headers are parsed and whose sections are read on demand, by `pread`: see the crate's documentation
@@ -51,6 +53,14 @@ impl ObjectFile {
         Self::from_owned(file.try_clone()?)
     }
 
+    /// Reads a member of a bundle in an open file, as [`Self::from_file`] does a whole file.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn from_member(file: &File, member: Member) -> Result<Self, ObjectError> {
+        Self::from_source(Source::File { file: file.try_clone()?, start: member.offset, len: member.len })
+    }
+
     /// Reads an object in memory, such as the vdso or an upload.
     ///
     /// # Errors
@@ -64,7 +74,8 @@ impl ObjectFile {
         if !metadata.is_file() {
             return Err(ObjectError::NotAFile);
         }
-        Self::from_source(Source::File(file, metadata.len()))
+        let len = metadata.len();
+        Self::from_source(Source::File { file, start: 0, len })
     }
 
     fn from_source(source: Source<'static>) -> Result<Self, ObjectError> {
@@ -194,6 +205,12 @@ impl ObjectFile {
     pub fn alt_link(&self) -> Option<AltLink> {
         let section = self.headers.section(AltLink::SECTION).filter(|section| section.size <= limits::NOTES)?;
         AltLink::parse(&section::read(&self.source, self.headers.class, section).ok()?.data)
+    }
+
+    /// The units of its debug information whose other part is in another file.
+    #[must_use]
+    pub fn split_units(&self) -> SplitUnits {
+        split_units::find(&self.source, &self.headers)
     }
 
     /// All bytes of the file, at most `limit`.

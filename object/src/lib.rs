@@ -9,7 +9,9 @@
 
 #![forbid(unsafe_code)]
 
+mod bundle;
 mod bytes;
+mod companions;
 mod crc32;
 mod debug_file;
 mod dynamic;
@@ -24,8 +26,12 @@ mod only_debug;
 mod section;
 mod segment;
 mod source;
+mod split_units;
+mod symbol_copy;
 
+pub use bundle::{BundleError, BundleLayout, Member, MemberKind, write_bundle};
 pub use bytes::ObjectBytes;
+pub use companions::Companions;
 pub use debug_file::{find_alt_file, find_debug_file};
 pub use error::ObjectError;
 pub use facts::{ObjectFacts, SymbolsPresent};
@@ -33,3 +39,5 @@ pub use file::ObjectFile;
 pub use only_debug::{OnlyDebug, only_debug, write_only_debug};
 pub use section::{AltLink, Section};
 pub use segment::{Segment, bias};
+pub use split_units::SplitUnits;
+pub use symbol_copy::{CopyError, SymbolCopy};

@@ -26,3 +26,14 @@ pub const GO_INLINE: u64 = 256 << 20;
 pub const GO_STACK_MAP: usize = 32 << 20;
 /// Bytes that are searched for what the section headers of a Go program do not tell.
 pub const GO_SEARCH: u64 = 512 << 20;
+/// Files with split units (`.dwo`) of one object. The largest programs have some ten thousand.
+pub const SPLIT_FILES: usize = 50_000;
+/// Members of a bundle.
+pub const BUNDLE_MEMBERS: usize = 65_536;
+/// Units of an object's debug information that are looked at for whether they are split.
+pub const SPLIT_UNITS: usize = 500_000;
+/// Bytes of a unit that may be one of those whose other part is elsewhere. Real ones have less than 200, and some kB where inlined
+/// functions are told in them too.
+pub const SKELETON: u64 = 64 << 10;
+/// Bytes of a compressed section that is decompressed to find split units.
+pub const SPLIT_SECTION: u64 = 16 << 20;

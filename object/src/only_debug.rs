@@ -1,5 +1,6 @@
 //! A copy of an object that holds what symbolization needs and nothing else, as `objcopy --only-keep-debug` makes one.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::io::Write;
 
@@ -72,8 +73,8 @@ pub fn write_only_debug(object: &ObjectFile, out: &mut dyn Write) -> Result<u64,
 /// `.gnu_debugdata` stays where there is no debug information, since it names functions too, and so does Go's table, which two
 /// program headers of our own point to: it need not lie in a section, and its inlining trees lie in none.
 #[derive(Debug)]
-pub struct OnlyDebug<'a> {
-    object: &'a ObjectFile,
+pub struct OnlyDebug<O> {
+    object: O,
     plan: Plan,
     /// File header and program headers.
     head: Vec<u8>,
@@ -81,16 +82,17 @@ pub struct OnlyDebug<'a> {
     tail: Vec<u8>,
 }
 
-impl<'a> OnlyDebug<'a> {
+impl<O: Borrow<ObjectFile>> OnlyDebug<O> {
     /// Lays out the copy.
     ///
     /// # Errors
     /// [`ObjectError::TooLarge`] where what is kept would be larger than the object: sections overlap many times over.
-    pub fn of(object: &'a ObjectFile) -> Result<Self, ObjectError> {
-        let plan = Plan::of(object);
-        let headers = object.headers();
+    pub fn of(object: O) -> Result<Self, ObjectError> {
+        let file: &ObjectFile = object.borrow();
+        let plan = Plan::of(file);
+        let headers = file.headers();
         let kept = plan.pieces.iter().fold(0_u64, |sum, piece| sum.saturating_add(piece.size));
-        ObjectError::check_size("kept sections", kept, object.source().len())?;
+        ObjectError::check_size("kept sections", kept, file.source().len())?;
         let mut head = file_header(headers, &plan);
         for (program, place) in headers.programs.iter().zip(&plan.programs) {
             push_program(&mut head, headers.class, program, *place);
@@ -127,14 +129,14 @@ impl<'a> OnlyDebug<'a> {
             let from = piece.to.max(offset);
             let len = piece.to.saturating_add(piece.size).min(end).saturating_sub(from);
             let at = piece.from.checked_add(from - piece.to).ok_or(ObjectError::Malformed("section offset"))?;
-            lay(out, offset, from, &self.object.source().read(at, len, "section")?);
+            lay(out, offset, from, &self.object.borrow().source().read(at, len, "section")?);
         }
         Ok(())
     }
 }
 
 /// Copies into `out`, which begins at `offset` of the copy, those of `bytes`, which begin at `at` of it, that it has room for.
-fn lay(out: &mut [u8], offset: u64, at: u64, bytes: &[u8]) {
+pub(crate) fn lay(out: &mut [u8], offset: u64, at: u64, bytes: &[u8]) {
     let skip = usize::try_from(offset.saturating_sub(at)).unwrap_or(usize::MAX);
     let place = usize::try_from(at.saturating_sub(offset)).unwrap_or(usize::MAX);
     if let (Some(bytes), Some(room)) = (bytes.get(skip..), out.get_mut(place..)) {

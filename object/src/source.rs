@@ -9,8 +9,15 @@ use crate::error::ObjectError;
 /// Bytes of an object.
 #[derive(Debug)]
 pub(crate) enum Source<'a> {
-    /// A file, of this length when it was opened.
-    File(File, u64),
+    /// A file, or a part of one.
+    File {
+        /// The file.
+        file: File,
+        /// Where the part begins.
+        start: u64,
+        /// Its length; of a whole file, when it was opened.
+        len: u64,
+    },
     /// Memory of our own: the vdso.
     Bytes(Vec<u8>),
     /// Memory of the caller's: an upload.
@@ -21,7 +28,7 @@ impl Source<'_> {
     /// The length in bytes; of a file, when it was opened.
     pub(crate) fn len(&self) -> u64 {
         match self {
-            Self::File(_, len) => *len,
+            Self::File { len, .. } => *len,
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::Borrowed(bytes) => bytes.len() as u64,
         }
@@ -36,7 +43,8 @@ impl Source<'_> {
         match self {
             Self::Bytes(bytes) => part(bytes, offset, end, what),
             Self::Borrowed(bytes) => part(bytes, offset, end, what),
-            Self::File(file, _) => {
+            Self::File { file, start, .. } => {
+                let offset = start.checked_add(offset).ok_or(ObjectError::Truncated(what))?;
                 let len = usize::try_from(len).map_err(|_| ObjectError::Truncated(what))?;
                 let mut buffer = Vec::new();
                 buffer.try_reserve_exact(len).map_err(|_| std::io::Error::from(std::io::ErrorKind::OutOfMemory))?;

@@ -55,8 +55,9 @@ pub enum ParseBuildIdError {
 }
 
 impl BuildId {
-    /// The greatest length in bytes. GNU ids are 8 to 32, Go's text about 83.
-    pub const MAX_LEN: usize = 128;
+    /// The greatest length in bytes: with an ending, its hexadecimal digits are still a file name (255 bytes). GNU ids are 8 to 32, Go's text
+    /// about 83. An object that states a longer one is known by its hash.
+    pub const MAX_LEN: usize = 120;
 
     /// A build id of these bytes.
     ///

@@ -7,7 +7,7 @@
 //! | 0 | 8 | magic, `FKSYM` and the version as three digits, now `002` |
 //! | 8 | 8 | load address: a symcache's addresses are relative to it |
 //! | 16 | 8 | bytes of the symcache, all that follows the header |
-//! | 24 | 1 | source: 1 dynamic symbols, 2 symbol table, 3 debug information, 4 Go's table |
+//! | 24 | 1 | source: 1 dynamic symbols, 2 symbol table, 3 debug information, 4 Go's table, 5 a part of the debug information |
 //! | 25 | 39 | zero |
 //!
 //! The name of a function may have a zero byte and, in digits, the line that the function begins at behind it.
@@ -91,6 +91,7 @@ impl Header {
             SymbolsPresent::SymbolTable => 2,
             SymbolsPresent::DebugInfo => 3,
             SymbolsPresent::GoTable => 4,
+            SymbolsPresent::PartialDebugInfo => 5,
         };
         bytes
     }
@@ -107,6 +108,7 @@ impl Header {
             2 => SymbolsPresent::SymbolTable,
             3 => SymbolsPresent::DebugInfo,
             4 => SymbolsPresent::GoTable,
+            5 => SymbolsPresent::PartialDebugInfo,
             _ => SymbolsPresent::None,
         };
         let header = Self { load_address: Svma(word(8)), symcache_len: word(16), source };

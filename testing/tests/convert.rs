@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "all of this file is tests")]
 
 use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -11,6 +12,8 @@ use flamekeeper_object::ObjectFile;
 use flamekeeper_profile::{BuildId, Svma};
 use flamekeeper_symbolizer::child::{ChildConverter, ChildError, ChildLimits, SUBCOMMAND};
 use flamekeeper_symbolizer::{AddError, Added, Conversion, ConvertError, StoreOptions, SymbolLimits, SymbolStore, Symbolized};
+use flamekeeper_testing::host::Host;
+use flamekeeper_testing::http;
 use flamekeeper_testing::programs::{binary, wait_for};
 use flamekeeper_testing::scratch::Scratch;
 use flamekeeper_testing::tools::require;
@@ -130,16 +133,108 @@ fn confined_and_killed() {
     assert_eq!(store.add_file(Some(&id_of(&small)), &File::open(&small).unwrap()).unwrap().added, Added::Stored);
 }
 
+/// The children of a process.
+fn children(pid: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let children = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok()).collect::<String>();
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
 /// The converter that this test has as its child.
 fn converter() -> Option<u32> {
-    let tasks = std::fs::read_dir("/proc/self/task").ok()?.flatten();
-    let children = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok()).collect::<String>();
     let is_converter = |pid: &u32| {
         let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         // Not one of another test, which is told another limit.
         command.windows(7).any(|part| part == b"cpu=300") && command.windows(17).any(|part| part == b"memory=2147483648")
     };
-    children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(is_converter)
+    children(std::process::id()).into_iter().find(is_converter)
+}
+
+/// Whether a process has ended: it is gone, or nobody has asked for its end yet.
+fn has_ended(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Field 3 is the state: proc_pid_stat(5).
+    stat.rsplit(") ").next().is_none_or(|rest| matches!(rest.chars().next(), None | Some('Z' | 'X')))
+}
+
+/// A converter does not outlive its collector, however that ends: this one is killed, and the converter, which is stopped so that it cannot
+/// end by itself, with it.
+#[test]
+fn dies_with_its_parent() {
+    let host = Host::with_collector("convert-orphan");
+    let object = std::fs::read(large()).unwrap();
+    std::thread::scope(|scope| {
+        // It is cut off, so what it answers is of no interest.
+        scope.spawn(|| http::send(host.address, "POST", "/api/v1/symbols", &[("Content-Type", "application/octet-stream")], &object));
+        let collector = host.collector.pid();
+        let converter = wait_for("the converter", Duration::from_secs(120), || {
+            let pid = children(collector).into_iter().next()?;
+            // Once the converting thread is there, everything is set.
+            (std::fs::read_dir(format!("/proc/{pid}/task")).ok()?.count() == 2).then_some(pid)
+        });
+        let signal =
+            |name: &str, pid: u32| assert!(Command::new(require("kill")).args([name, &pid.to_string()]).status().unwrap().success());
+        signal("-STOP", converter);
+        assert!(!has_ended(converter));
+        signal("-KILL", collector);
+        wait_for("the end of the converter", Duration::from_secs(60), || has_ended(converter).then_some(()));
+    });
+}
+
+/// A debug file of 2 GB that says it is all debug information, and is not: an error with its reason, whichever limit it meets; the store goes
+/// on. It has no bytes on disk but its first.
+#[test]
+fn two_gigabytes() {
+    const LEN: u64 = 2 << 30;
+    let scratch = Scratch::new("convert-huge");
+    let path = scratch.join("huge");
+    let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+    let (head, id) = huge(LEN);
+    file.write_all_at(&head, 0).unwrap();
+    file.set_len(LEN).unwrap();
+    assert_eq!(id_of(&path), id);
+    let store = |object_bytes, section_bytes| {
+        let child = ChildConverter { program: binary("flamekeeper"), arguments: vec![SUBCOMMAND.into()], limits: ChildLimits::default() };
+        let limits = SymbolLimits { object_bytes, section_bytes, ..SymbolLimits::default() };
+        let options = StoreOptions { limits, conversion: Conversion::Child(child), ..StoreOptions::default() };
+        SymbolStore::open_with(&scratch.join(&format!("store-{object_bytes}-{section_bytes}")), options).unwrap()
+    };
+    let small = Program::Cpp.build(scratch.path(), "");
+    for (object, section, reason, words) in [
+        (1 << 30, 1 << 30, "too_large", "more than the limit of 1073741824"),
+        (4 << 30, 1 << 30, "unreadable", "more than the limit of 1073741824"),
+        (4 << 30, 4 << 30, "no_symbols", "no symbols"),
+    ] {
+        let store = store(object, section);
+        let error = store.add_file(Some(&id), &file).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+        assert_eq!(store.status().failures, [(reason, 1)].into());
+        assert_eq!(store.add_file(Some(&id_of(&small)), &File::open(&small).unwrap()).unwrap().added, Added::Stored);
+    }
+}
+
+/// The head of an ELF file of this length: a build id, and one section, `.debug_info`, which reaches to its end.
+fn huge(len: u64) -> (Vec<u8>, BuildId) {
+    let names = b"\0.debug_info\0.shstrtab\0";
+    let note = [&[4, 0, 0, 0, 4, 0, 0, 0, 3, 0, 0, 0][..], b"GNU\0", &[0xab, 0xcd, 0xef, 0x01]].concat();
+    let (sections, programs) = (64_u64, 64 + 3 * 64_u64);
+    let names_at = programs + 56;
+    let note_at = (names_at + names.len() as u64).next_multiple_of(8);
+    let info_at = note_at + note.len() as u64;
+    let words = |values: &[u64]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0\x01\0\0\0".to_vec();
+    elf.extend(words(&[0, programs, sections]));
+    elf.extend([0, 0, 0, 0, 64, 0, 56, 0, 1, 0, 64, 0, 3, 0, 2, 0]);
+    let section = |name: u64, kind: u64, offset: u64, size: u64| words(&[name | kind << 32, 0, 0, offset, size, 0, 1, 0]);
+    elf.extend(section(0, 0, 0, 0));
+    elf.extend(section(1, 1, info_at, len - info_at));
+    elf.extend(section(13, 3, names_at, names.len() as u64));
+    // A note, readable.
+    elf.extend(words(&[4 | 4 << 32, note_at, 0, 0, note.len() as u64, note.len() as u64, 4]));
+    elf.extend_from_slice(names);
+    elf.resize(usize::try_from(note_at).unwrap(), 0);
+    elf.extend_from_slice(&note);
+    (elf, "gnu:abcdef01".parse().unwrap())
 }
 
 /// A converter that writes what is no symbol file, or nothing, harms nothing.

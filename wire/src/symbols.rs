@@ -3,8 +3,8 @@
 //!
 //! An offer that is wanted comes with a lease: for as long as it holds, nobody else is asked for the same object. It lasts
 //! [`LEASE_SECONDS`], begins anew with every part from the same agent, and outlives both programs' restart: an agent that
-//! offers the same again is told where it stopped. What is sent is `flamekeeper_object::OnlyDebug` of the object, which is the
-//! same bytes whenever it is made, so a place in it is all that has to be remembered. A part is compressed by itself.
+//! offers the same again is told where it stopped. What is sent is `flamekeeper_object::SymbolCopy` of the object and of its
+//! companions on that host, which is the same bytes whenever it is made, so a place in it is all that has to be remembered. A part is compressed by itself.
 
 use serde::{Deserialize, Serialize};
 
@@ -35,9 +35,11 @@ pub enum SymbolSource {
     DynamicSymbols,
     /// `.symtab`, or the part of it that `.gnu_debugdata` holds.
     SymbolTable,
+    /// Debug information of which this host has a part only: split units, or the supplementary file of `dwz`, are not there.
+    PartialDebugInfo,
     /// Go's own table.
     GoTable,
-    /// Debug information.
+    /// Debug information, with all files that it goes on in.
     DebugInfo,
 }
 

@@ -1,5 +1,5 @@
 //! Uploads symbols that the collector lacks, once per fleet: it is offered what this host has, and what it wants is sent in
-//! parts (`flamekeeper_wire::symbols`).
+//! parts (`flamekeeper_wire::symbols`). Files that the debug information goes on in (split units, the supplementary file of `dwz`) go with it.
 //!
 //! One thread of low priority, apart from sampling and shipping; nothing waits for it. An object is sent as what names its
 //! functions and no more, smallest first, so that a large one delays no other, and no faster than the configuration allows.
@@ -19,7 +19,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use flamekeeper_object::OnlyDebug;
 use flamekeeper_profile::BuildId;
 use flamekeeper_wire::AgentId;
 use flamekeeper_wire::symbols::{LATER_SECONDS, MAX_PART, Offer, Offers, Wanted};
@@ -228,11 +227,8 @@ impl Uploader {
 
     /// Uploads an object, or says why it is left out. Only what may go better later is an error.
     async fn upload(&mut self, id: &BuildId, best: &Best, wanted: &Wanted) -> Result<Sent, Later> {
-        let Some(object) = self.queue.get(id).and_then(|waiting| best.open(&waiting.object).ok()) else { return Ok(Sent::Anew) };
-        let copy = match OnlyDebug::of(&object) {
-            Ok(copy) if copy.len() == best.bytes => copy,
-            _ => return Ok(Sent::Anew),
-        };
+        let copy = self.queue.get(id).and_then(|waiting| best.open(&waiting.object).ok()).filter(|copy| copy.len() == best.bytes);
+        let Some(mut copy) = copy else { return Ok(Sent::Anew) };
         let (mut offset, mut standstill, mut bytes) = (wanted.received.min(copy.len()), 0, 0);
         let mut buffer = vec![0; MAX_PART];
         while standstill < MAX_STANDSTILL {

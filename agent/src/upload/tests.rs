@@ -7,9 +7,9 @@ use std::sync::mpsc::sync_channel;
 use super::*;
 use crate::config::value::ByteSize;
 use crate::ship::tests::{Act, Request, Server, answer};
-use flamekeeper_object::{ObjectFile, SymbolsPresent, only_debug};
+use flamekeeper_object::{BundleLayout, MemberKind, ObjectFile, SymbolsPresent, only_debug};
 use flamekeeper_wire::lz4;
-use flamekeeper_wire::symbols::{OFFERS_PATH, OfferAnswer, PartAnswer};
+use flamekeeper_wire::symbols::{OFFERS_PATH, OfferAnswer, PartAnswer, SymbolSource};
 
 fn this_program() -> ObjectSeen {
     object(std::env::current_exe().unwrap().to_str().unwrap())
@@ -72,6 +72,7 @@ fn wait(what: &str, mut done: impl FnMut() -> bool) {
 #[derive(Default)]
 struct Taken {
     objects: HashMap<String, (u64, Vec<u8>)>,
+    sources: HashMap<String, SymbolSource>,
     parts: usize,
     bytes: u64,
 }
@@ -97,6 +98,7 @@ fn offered(store: &mut Taken, request: &Request) -> Act {
     assert_eq!(offers.agent, "agent");
     let mut wanted = Vec::new();
     for offer in offers.offers {
+        store.sources.insert(offer.build_id.clone(), offer.source);
         let (bytes, has) = store.objects.entry(offer.build_id.clone()).or_insert((offer.bytes, Vec::new()));
         if *bytes > has.len() as u64 {
             wanted.push(Wanted { build_id: offer.build_id, lease: "lease".into(), received: has.len() as u64 });
@@ -141,6 +143,37 @@ fn uploads_what_is_wanted() {
     assert!(taken.bytes < copy.len() as u64 / 2, "{} of {} bytes", taken.bytes, copy.len());
     assert_eq!((taken.parts, Progress::get(&running.progress.symbol_bytes_sent)), (copy.len().div_ceil(MAX_PART), taken.bytes));
     assert!(ObjectFile::from_bytes(copy).unwrap().has_symbols() > SymbolsPresent::DynamicOnly);
+}
+
+/// A program whose units the compiler split is sent with them in one upload, or where they make it too large, without and as less than all.
+#[test]
+fn sends_companions() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("program.c"), "int main(int n, char **v) { return n; }").unwrap();
+    for arguments in [["-c", "-o", "program.o", "program.c"], ["-Wl,--build-id=sha1", "-o", "program", "program.o"]] {
+        let mut gcc = std::process::Command::new("gcc");
+        assert!(gcc.args(["-g", "-gsplit-dwarf"]).args(arguments).current_dir(folder.path()).status().expect("gcc").success());
+    }
+    let program = || object(&path("program"));
+    let alone = only_debug(&ObjectFile::from_file(&program().file).unwrap()).unwrap();
+    let split = only_debug(&ObjectFile::open(path("program.dwo").as_ref()).unwrap()).unwrap();
+    let id = program().build_id.to_string();
+    let (server, taken) = collector(|_, _| None);
+    Running::start(&server, 512 << 20, vec![program()]).wait_for((1, 0, 0));
+    {
+        let taken = taken.lock().unwrap();
+        let bytes = &taken.objects[&id].1;
+        let layout = BundleLayout::of_bytes(bytes).unwrap();
+        let members: Vec<_> = layout.members().iter().map(|member| (member.kind, member.of(bytes))).collect();
+        assert!(members == [(MemberKind::Object, &alone[..]), (MemberKind::Split, &split[..])], "{layout:?}");
+        assert_eq!(taken.sources[&id], SymbolSource::DebugInfo);
+    }
+    let (server, taken) = collector(|_, _| None);
+    Running::start(&server, alone.len() as u64, vec![program()]).wait_for((1, 0, 0));
+    let taken = taken.lock().unwrap();
+    assert!(taken.objects[&id].1 == alone, "other bytes than the copy's");
+    assert_eq!(taken.sources[&id], SymbolSource::PartialDebugInfo);
 }
 
 /// A connection that is cut within an upload costs one part; a part that came although its answer did not costs one more try.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use flamekeeper_object::{ObjectFile, SymbolsPresent, write_only_debug};
+use flamekeeper_object::{Companions, MemberKind, ObjectFile, SymbolCopy, SymbolsPresent};
 use flamekeeper_profile::BuildId;
 use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,8 @@ Examples:
   flamekeeper symbols add *.debug --json
   flamekeeper symbols add api.debug --build-id htlhash:0123456789abcdef0123456789abcdef
 
-Only what names functions is sent: neither code nor data. A file without a build id is known by a hash of the file itself, so where a
+Only what names functions is sent: neither code nor data. Files that its debug information goes on in are sent with it: FILE.dwp, else the .dwo
+files that its units name, and the supplementary file of dwz. A file without a build id is known by a hash of the file itself, so where a
 stripped copy of it runs, --build-id must name that copy's (the collector's answers and `flamekeeper symbols list` show it).";
 
 /// Arguments of `flamekeeper symbols add`.
@@ -73,7 +74,11 @@ fn add(arguments: &Arguments, path: &Path) -> Result<Vec<u8>> {
         bail!("{} has no symbols: it was stripped, so add the file that it was stripped from, or its debug file", path.display());
     }
     let id = arguments.build_id.as_ref().unwrap_or_else(|| object.identity()).to_string();
-    let copy = copy(&object).with_context(|| format!("cannot copy the symbols of {}", path.display()))?;
+    let companions = companions(&object, path);
+    if companions.missing() > 0 {
+        eprintln!("flamekeeper: {}", lacks(path, &companions));
+    }
+    let copy = copy(object, &companions).with_context(|| format!("cannot copy the symbols of {}", path.display()))?;
     let len = copy.len() as u64;
     let body = reqwest::Body::from(bytes::Bytes::from_owner(copy));
     arguments
@@ -82,10 +87,28 @@ fn add(arguments: &Arguments, path: &Path) -> Result<Vec<u8>> {
         .with_context(|| format!("{} was not added", path.display()))
 }
 
+/// The files that its debug information goes on in, found from where it really is.
+fn companions(object: &ObjectFile, path: &Path) -> Companions {
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    // A package may lie beside the name that the file was given by.
+    let given = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    Companions::find(object, &[&real, &given], Path::new("/"))
+}
+
+fn lacks(path: &Path, companions: &Companions) -> String {
+    let split = companions.files().iter().any(|(kind, _)| *kind == MemberKind::Split);
+    let (count, some) = (companions.missing(), if split { "some of them were found" } else { "none was found" });
+    format!(
+        "{}: {count} files that its debug information goes on in are missing ({some}), so inlined functions, or names, will be too: \
+         put PROGRAM.dwp beside it, or the .dwo files and the file that .gnu_debugaltlink names where it says",
+        path.display()
+    )
+}
+
 /// What names functions, in a file without a name: it may be larger than the memory that there is.
-fn copy(object: &ObjectFile) -> Result<Mmap> {
+fn copy(object: ObjectFile, companions: &Companions) -> Result<Mmap> {
     let mut file = unnamed_file()?;
-    write_only_debug(object, &mut file)?;
+    SymbolCopy::of(object, companions)?.write(&mut file)?;
     // SAFETY: the file has no name and this process alone has it open, so nobody changes it while it is mapped.
     Ok(unsafe { Mmap::map(&file)? })
 }

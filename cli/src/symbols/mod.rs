@@ -13,8 +13,8 @@ const ABOUT: &str = "\
 A collector names functions by symbols, which it keeps by build id: one file for each build of a program or library. Agents send what
 their hosts have; what was stripped of its symbols is named once somebody adds them, in profiles stored before as well.
 
-Sources, the best first: debug_info (files, lines and inlined functions too), go_table (the same for Go), symbol_table,
-dynamic_symbols. A better source replaces a worse one.";
+Sources, the best first: debug_info (files, lines and inlined functions too), go_table (the same for Go), partial_debug_info (some files
+that it goes on in are missing), symbol_table, dynamic_symbols. A better source replaces a worse one.";
 
 const EXAMPLES: &str = "\
 Examples:

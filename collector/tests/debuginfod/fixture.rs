@@ -31,12 +31,16 @@ pub(crate) struct Program {
 }
 
 pub(crate) fn program(folder: &Path) -> Program {
+    program_of(folder, SOURCE, "-DNAME=name")
+}
+
+pub(crate) fn program_of(folder: &Path, text: &str, flag: &str) -> Program {
     let path = |name: &str| folder.join(name);
     let (source, whole, debug) = (path("program.c"), path("whole"), path("served/program.debug"));
     std::fs::create_dir_all(path("served")).unwrap();
-    std::fs::write(&source, SOURCE).unwrap();
+    std::fs::write(&source, text).unwrap();
     let [source, from, to] = [&source, &whole, &debug].map(|path| path.to_str().unwrap());
-    run("gcc", &["-g", "-O1", "-Wl,--build-id=sha1", "-o", from, source]);
+    run("gcc", &["-g", "-O1", flag, "-Wl,--build-id=sha1", "-o", from, source]);
     let symbols = run("nm", &[from]);
     let main = symbols.lines().find_map(|line| line.strip_suffix(" T main")).unwrap();
     run("objcopy", &["--only-keep-debug", from, to]);

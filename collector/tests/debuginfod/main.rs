@@ -12,7 +12,7 @@ use flamekeeper_collector::debuginfod::DebuginfodLimits;
 use flamekeeper_profile::UnnamedReason;
 use flamekeeper_symbolizer::{StoredState, Symbolized, SymbolsPresent};
 
-use fixture::{Program, answering, asking, debians, program, quick, run};
+use fixture::{Program, answering, asking, debians, program, program_of, quick, run};
 
 /// Debian's server: an object that a query missed has its names, inlined functions and lines at a later one, and is asked for once; of one that the
 /// server has not, nobody asks again for a time.
@@ -34,6 +34,48 @@ async fn debians_server() {
         asking.lookup(&unknown);
         asking.until("absent", |counts| counts == [1, 1, 0]).await;
     }
+}
+
+/// A program with a type that `dwz` finds large enough to move.
+const WITH_A_TYPE: &str = "
+struct settings { int one; int two; long three; char *four; double five; struct settings *next; unsigned char six[6]; long long seven; };
+int NAME;
+static int twice(struct settings *s, int v) { return v * 2 + s->two; }
+int main(int n, char **v) {
+  struct settings all = {n};
+  (void)v;
+  return twice(&all, n);
+}
+";
+
+/// A debug file that refers to a supplementary file (`dwz`) is converted with it, which is asked for by its own build id; where no server has that,
+/// there are the names that the debug file has by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn supplementary_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, other] = ["first", "other"].map(|name| {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+        program_of(&folder.path().join(name), WITH_A_TYPE, &format!("-DNAME={name}"))
+    });
+    let common = first.debug.with_file_name("common.debug");
+    run("dwz", &["-m", common.to_str().unwrap(), first.debug.to_str().unwrap(), other.debug.to_str().unwrap()]);
+    let (_server, url) = debians(&first).await;
+    let source = |asking: &fixture::Asking, program: &Program| asking.store.source(&program.id);
+    let whole = asking(std::slice::from_ref(&url), quick());
+    whole.lookup(&first);
+    whole.until("found", |counts| counts == [1, 0, 0]).await;
+    assert_eq!(source(&whole, &first), Some(SymbolsPresent::DebugInfo));
+    let Symbolized::Frames(frames) = whole.lookup(&first) else { panic!("no names") };
+    assert!(frames.last().unwrap().file.ends_with("program.c") && frames.last().unwrap().line > 0, "{frames:?}");
+
+    // Of the other's files a server has one.
+    let debug = std::fs::read(&other.debug).unwrap();
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", debug.len());
+    let (url, asked) = answering([head.as_bytes(), &debug].concat().leak(), true);
+    let part = asking(&[url], quick());
+    part.lookup(&other);
+    part.until("found", |counts| counts == [1, 0, 0]).await;
+    assert_eq!((source(&part, &other), asked.load(Ordering::Relaxed)), (Some(SymbolsPresent::PartialDebugInfo), 2));
 }
 
 /// Servers that are slow, answer garbage, end early, fail or send too much: no symbols, no end of the asking, and the next server is asked.

@@ -5,7 +5,7 @@
 //! subcommand, so that both are of one version.
 //!
 //! What passes between the two:
-//! - standard input is the object, a regular file, which the child maps;
+//! - standard input is the object, or a bundle of it and its companions: a regular file, which the child maps;
 //! - standard output is the symbol file to write, standard error a short message;
 //! - the exit code is 0, or one that says what the message is about.
 //!

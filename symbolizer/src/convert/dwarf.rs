@@ -6,7 +6,6 @@ use std::collections::HashMap;
 
 use flamekeeper_object::{ObjectBytes, ObjectError};
 use gimli::{AbbreviationsCacheStrategy, DwarfPackage, DwarfPackageSections, DwarfSections, DwoId, Section as _, constants};
-use symbolic_common::join_path;
 use symbolic_debuginfo::Function;
 use symbolic_debuginfo::function_builder::FunctionBuilder;
 
@@ -27,10 +26,8 @@ const MOST: u64 = 4;
 pub(super) struct Found {
     /// Functions with code.
     pub(super) functions: u64,
-    /// Units whose split part was not at hand.
+    /// Units whose split part was not at hand, and the supplementary file where it was not.
     pub(super) missing: u64,
-    /// Units whose split part was.
-    pub(super) split: u64,
 }
 
 /// All debug information of an object, decompressed.
@@ -39,6 +36,8 @@ pub(super) struct DebugInfo<'a> {
     supplementary: Option<DwarfSections<Loaded<'a>>>,
     package: Option<DwarfPackageSections<Loaded<'a>>>,
     split: Vec<DwarfSections<Loaded<'a>>>,
+    /// Whether the object names a supplementary file that is not at hand.
+    lacks_supplementary: bool,
 }
 
 /// The ELF files of [`Sources`] that have debug information.
@@ -61,12 +60,13 @@ impl<'a> Files<'a> {
         Ok(Self { object, supplementary, package: also(sources.package), split })
     }
 
-    /// Reads the sections, each of at most `limit` bytes.
+    /// Reads the sections, each of at most `limit` bytes. A file beside the object of which one is larger or damaged is as if it were not there.
     pub(super) fn debug_info(&self, limit: u64) -> Result<DebugInfo<'_>, ObjectError> {
-        let supplementary = self.supplementary.as_ref().map(|file| sections::of_object(file, limit)).transpose()?;
+        let supplementary = self.supplementary.as_ref().and_then(|file| sections::of_object(file, limit).ok());
         let package = self.package.as_ref().and_then(|file| sections::of_package(file, limit).ok());
-        let split: Result<_, _> = self.split.iter().map(|file| sections::of_split(file, limit)).collect();
-        Ok(DebugInfo { main: sections::of_object(&self.object, limit)?, supplementary, package, split: split? })
+        let split = self.split.iter().filter_map(|file| sections::of_split(file, limit).ok()).collect();
+        let lacks_supplementary = supplementary.is_none() && self.object.alt_link().is_some();
+        Ok(DebugInfo { main: sections::of_object(&self.object, limit)?, supplementary, package, split, lacks_supplementary })
     }
 }
 
@@ -131,7 +131,7 @@ impl DebugInfo<'_> {
             found.functions += 1;
             give(function);
         };
-        let (mut missing, mut taken) = (0, 0);
+        let mut missing = u64::from(self.lacks_supplementary);
         for index in 0..main.len() {
             let Some(unit) = main.get(index).filter(|unit| has_code(unit)) else { continue };
             let lines = Lines::read(unit, &mut rows);
@@ -144,7 +144,6 @@ impl DebugInfo<'_> {
                     for unit in parts {
                         UnitFunctions { units: &units, unit, lines_of, lines: &lines, names: &names }.read(code, &mut counted);
                     }
-                    taken += 1;
                     continue;
                 }
                 missing += 1;
@@ -154,25 +153,9 @@ impl DebugInfo<'_> {
                 by_symbols(&main, unit, &lines, code, &mut counted);
             }
         }
-        (found.missing, found.split) = (missing, taken);
+        found.missing = missing;
         found
     }
-}
-
-/// The paths of the `.dwo` files that an object's units are split into, as its compiler wrote them; those that are relative to an unknown
-/// directory are left out.
-pub(crate) fn split_files(elf: &[u8], limit: u64) -> Vec<String> {
-    let Ok(object) = ObjectBytes::parse(elf) else { return Vec::new() };
-    let Ok(sections) = sections::of_object(&object, limit) else { return Vec::new() };
-    let units = Units::new(sections.borrow(slice));
-    let path = |unit: &Unit<'_>| {
-        let name = units.dwarf.attr_string(unit, unit.dwo_name().ok()??).ok()?;
-        let directory = unit.comp_dir.map(|directory| directory.to_string_lossy()).unwrap_or_default();
-        let path = join_path(&directory, &name.to_string_lossy());
-        path.starts_with('/').then_some(path)
-    };
-    let split = (0..units.len()).filter_map(|index| units.get(index)).filter(|unit| unit.dwo_id.is_some());
-    split.filter_map(path).collect()
 }
 
 /// Whether functions of a unit can have code: those of units that others refer to have none.

@@ -17,7 +17,7 @@ mod units;
 use std::panic::AssertUnwindSafe;
 
 use flamekeeper_object::go::GoBytes;
-use flamekeeper_object::{ObjectError, ObjectFacts, SymbolsPresent};
+use flamekeeper_object::{BundleError, BundleLayout, MemberKind, ObjectError, ObjectFacts, SymbolsPresent};
 use symbolic_debuginfo::ParseObjectOptions;
 use symbolic_debuginfo::elf::ElfObject;
 use symbolic_symcache::SymCacheConverter;
@@ -29,7 +29,6 @@ use crate::child::ChildError;
 use crate::symbol_file::{HEADER, Header, SymbolFile};
 
 pub(crate) use self::demangle::split_line;
-pub(crate) use self::dwarf::split_files;
 
 /// Stack of the thread that converts. Names are demangled, and inlined functions nested, by recursion; a deep one must not
 /// overflow the stack, which would end the process. Only what is used takes memory.
@@ -41,6 +40,9 @@ pub enum ConvertError {
     /// It is no ELF file that can be read.
     #[error(transparent)]
     Object(#[from] ObjectError),
+    /// It begins as a bundle of files and is none.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// It is larger than the limit.
     #[error("the object is {size} bytes long, more than the limit of {limit}")]
     TooLarge {
@@ -68,7 +70,7 @@ impl ConvertError {
     #[must_use]
     pub const fn is_final(&self) -> bool {
         match self {
-            Self::Object(_) | Self::TooLarge { .. } | Self::NoSymbols | Self::Unreadable(_) => true,
+            Self::Object(_) | Self::Bundle(_) | Self::TooLarge { .. } | Self::NoSymbols | Self::Unreadable(_) => true,
             Self::Thread(_) => false,
             Self::Child(error) => error.is_final(),
         }
@@ -123,12 +125,16 @@ impl Default for Converter {
 }
 
 impl Converter {
-    /// The object's symbol file.
+    /// The symbol file of an object: an ELF file, or a bundle of one and its companions ([`BundleLayout`]).
     ///
     /// # Errors
     /// [`ConvertError`] says why the object has none.
-    pub fn convert(&self, elf: &[u8]) -> Result<SymbolFile, ConvertError> {
-        self.convert_all(&Sources::of(elf))
+    pub fn convert(&self, bytes: &[u8]) -> Result<SymbolFile, ConvertError> {
+        let layout = BundleLayout::of_bytes(bytes)?;
+        let of = |kind| layout.members().iter().filter(move |member| member.kind == kind).map(|member| member.of(bytes));
+        let split: Vec<_> = of(MemberKind::Split).collect();
+        let (package, supplementary) = (of(MemberKind::Package).next(), of(MemberKind::Supplementary).next());
+        self.convert_all(&Sources { object: layout.object().of(bytes), stripped: None, supplementary, package, split: &split })
     }
 
     /// The symbol file of an object out of several files.
@@ -199,10 +205,11 @@ impl Converter {
     }
 }
 
-/// What the names come from, but for Go's. An object whose units are split, with the parts not at hand, has names as a symbol table has.
+/// What the names come from, but for Go's. Of an object whose units are split, with the parts not at hand, they are those of its symbol table,
+/// with lines.
 fn source(facts: &ObjectFacts, found: &Found, sources: &Sources<'_>, mini: &[Vec<u8>]) -> SymbolsPresent {
-    if found.functions > 0 && found.missing <= found.split {
-        return SymbolsPresent::DebugInfo;
+    if found.functions > 0 {
+        return if found.missing == 0 { SymbolsPresent::DebugInfo } else { SymbolsPresent::PartialDebugInfo };
     }
     let stripped = sources.stripped.and_then(|elf| ObjectFacts::of(elf).ok()).map_or(SymbolsPresent::None, |facts| facts.symbols);
     let table = if mini.is_empty() { SymbolsPresent::DynamicOnly } else { SymbolsPresent::SymbolTable };

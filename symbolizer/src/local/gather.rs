@@ -1,14 +1,10 @@
 //! The files of this host that hold the symbols of one object.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use flamekeeper_object::{ObjectError, ObjectFile, find_alt_file, only_debug};
+use flamekeeper_object::{Companions, MemberKind, ObjectError, ObjectFile, only_debug};
 
-use crate::convert::{Sources, split_files};
-
-/// Most files with split units that are opened. The largest programs have some ten thousand.
-const MAX_SPLIT: usize = 50_000;
+use crate::convert::Sources;
 
 /// An object and its separate debug file, below a root.
 #[derive(Debug)]
@@ -59,19 +55,19 @@ impl Gathered {
         let Some((main, path)) = found.main() else { return Ok(Self::default()) };
         let mut files = Self { object: only_debug(main)?, ..Self::default() };
         let mut left = limit;
-        let mut read = |path: PathBuf| {
-            let bytes = ObjectFile::open(&path).and_then(|file| file.read_all(left)).ok()?;
+        let mut read = |path: &Path| {
+            let bytes = ObjectFile::open(path).and_then(|file| file.read_all(left)).ok()?;
             left = left.saturating_sub(bytes.len() as u64);
             Some(bytes)
         };
-        files.supplementary = main.alt_link().and_then(|link| find_alt_file(&link, &path, &found.root)).and_then(&mut read);
-        let names = split_files(&files.object, limit);
-        if !names.is_empty() {
-            files.package = [&path, &found.own_path].into_iter().find_map(|path| read(inside(&found.root, &with_dwp(path))));
-        }
-        if files.package.is_none() {
-            let paths = names.iter().take(MAX_SPLIT).map(|name| inside(&found.root, Path::new(name)));
-            files.split = paths.filter_map(&mut read).collect();
+        let companions = Companions::find(main, &[&path, &found.own_path], &found.root);
+        for (kind, path) in companions.files() {
+            let Some(bytes) = read(path) else { continue };
+            match kind {
+                MemberKind::Package => files.package = Some(bytes),
+                MemberKind::Supplementary => files.supplementary = Some(bytes),
+                MemberKind::Object | MemberKind::Split => files.split.push(bytes),
+            }
         }
         let stripped = found.debug.as_ref().and(found.own.as_ref());
         files.stripped = stripped.and_then(|own| only_debug(own).ok());
@@ -92,15 +88,4 @@ impl Gathered {
             split,
         }
     }
-}
-
-fn inside(root: &Path, path: &Path) -> PathBuf {
-    root.join(path.strip_prefix("/").unwrap_or(path))
-}
-
-/// `program.dwp` of `program`.
-fn with_dwp(path: &Path) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(".dwp");
-    PathBuf::from(name)
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use flamekeeper_object::{ObjectError, ObjectFacts, ObjectFile, SymbolsPresent};
+use flamekeeper_object::{BundleLayout, MemberKind, ObjectFacts, ObjectFile, SymbolsPresent, write_bundle};
 use flamekeeper_profile::BuildId;
 
 use super::error::{AddError, Added, Addition};
@@ -46,7 +46,8 @@ struct Converted {
 }
 
 impl SymbolStore {
-    /// Converts an object's symbols and stores them. Takes as long as the conversion, some seconds for the largest objects,
+    /// Converts an object's symbols and stores them. It is an ELF file, or a bundle of one and its companions
+    /// ([`flamekeeper_object::BundleLayout`]). Takes as long as the conversion, some seconds for the largest objects,
     /// and waits for others that came before.
     ///
     /// # Errors
@@ -63,8 +64,33 @@ impl SymbolStore {
     pub fn add_file(&self, id: Option<&BuildId>, elf: &File) -> Result<Addition, AddError> {
         match id {
             Some(id) => self.add_object(id, Object::File(elf)),
-            None => self.add_object(ObjectFile::from_file(elf)?.identity(), Object::File(elf)),
+            None => {
+                let object = BundleLayout::of_file(elf)?.object();
+                self.add_object(ObjectFile::from_member(elf, object)?.identity(), Object::File(elf))
+            }
         }
+    }
+
+    /// As [`Self::add_file`] for an object together with the supplementary file that its debug information refers to
+    /// ([`Self::supplementary`]), where they are not too large together.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub fn add_with_supplementary(&self, id: &BuildId, elf: &File, supplementary: &File) -> Result<Addition, AddError> {
+        let bytes = elf.metadata()?.len().saturating_add(supplementary.metadata()?.len());
+        if bytes > self.limits.object_bytes {
+            tracing::info!(build_id = %id, bytes, limit = self.limits.object_bytes, "an object and its supplementary file are too large together: it is added alone");
+            return self.add_file(Some(id), elf);
+        }
+        let mut bundle = self.scratch_file()?;
+        write_bundle(&[(MemberKind::Object, elf), (MemberKind::Supplementary, supplementary)], &mut bundle)?;
+        self.add_object(id, Object::File(&bundle))
+    }
+
+    /// The build id of the supplementary file that the debug information of an object refers to; none where it refers to none.
+    #[must_use]
+    pub fn supplementary(elf: &File) -> Option<BuildId> {
+        Some(ObjectFile::from_file(elf).ok()?.alt_link()?.build_id)
     }
 
     /// A file without a name in the store's directory, for an object that comes in.
@@ -207,14 +233,15 @@ impl SymbolStore {
 }
 
 impl Object<'_> {
-    fn facts(self) -> Result<Facts, ObjectError> {
+    /// Those of the object itself, whatever comes with it.
+    fn facts(self) -> Result<Facts, AddError> {
         match self {
             Self::Memory(bytes) => {
-                let facts = ObjectFacts::of(bytes)?;
+                let facts = ObjectFacts::of(BundleLayout::of_bytes(bytes)?.object().of(bytes))?;
                 Ok(Facts { build_id: facts.build_id, symbols: facts.symbols })
             }
             Self::File(file) => {
-                let object = ObjectFile::from_file(file)?;
+                let object = ObjectFile::from_member(file, BundleLayout::of_file(file)?.object())?;
                 Ok(Facts { build_id: object.build_id().cloned(), symbols: object.has_symbols() })
             }
         }

@@ -1,6 +1,6 @@
 //! Why the store refuses, and what it says of what it took.
 
-use flamekeeper_object::{ObjectError, SymbolsPresent};
+use flamekeeper_object::{BundleError, ObjectError, SymbolsPresent};
 use flamekeeper_profile::BuildId;
 
 use crate::convert::ConvertError;
@@ -43,6 +43,9 @@ pub enum AddError {
     /// It is no ELF file.
     #[error(transparent)]
     Object(#[from] ObjectError),
+    /// It begins as a bundle of files and is none.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// It states another build id.
     #[error("the object's build id is {found}, not {expected}")]
     OtherBuildId {
@@ -72,7 +75,7 @@ impl AddError {
     #[must_use]
     pub const fn is_final(&self) -> bool {
         match self {
-            Self::Object(_) | Self::OtherBuildId { .. } => true,
+            Self::Object(_) | Self::Bundle(_) | Self::OtherBuildId { .. } => true,
             Self::Full { .. } | Self::Write(_) => false,
             Self::Convert(error) => error.is_final(),
         }
@@ -82,7 +85,7 @@ impl AddError {
     #[must_use]
     pub const fn reason(&self) -> FailureReason {
         match self {
-            Self::Object(_) => FailureReason::NotAnObject,
+            Self::Object(_) | Self::Bundle(_) => FailureReason::NotAnObject,
             Self::OtherBuildId { .. } => FailureReason::OtherBuildId,
             Self::Full { .. } => FailureReason::StoreFull,
             Self::Write(_) => FailureReason::Write,
@@ -145,7 +148,7 @@ impl FailureReason {
     const fn of(error: &ConvertError) -> Self {
         use crate::child::ChildError;
         match error {
-            ConvertError::Object(_) => Self::NotAnObject,
+            ConvertError::Object(_) | ConvertError::Bundle(_) => Self::NotAnObject,
             ConvertError::TooLarge { .. } => Self::TooLarge,
             ConvertError::NoSymbols => Self::NoSymbols,
             ConvertError::Unreadable(_) => Self::Unreadable,

@@ -3,7 +3,8 @@
 //! Invariants:
 //! - `DIR/KIND/HEX.sym` is the symbol file of the build id `KIND:HEX`; it is whole, and its content never changes but by being
 //!   replaced. It is written as `DIR/tmp/N`, flushed to disk and renamed.
-//! - A better source (debug information, then Go's table, symbol table, dynamic symbols) replaces a worse one, never the reverse.
+//! - A better source (debug information, then Go's table, debug information that lacks companions, symbol table, dynamic symbols) replaces a
+//!   worse one, never the reverse.
 //! - `DIR/KIND/HEX.bad` says that the object stated this build id and that this version could not convert it, and why (see
 //!   `marker`). It stands only where no symbol file does.
 //! - All symbol files together take no more than the quota: one that comes takes the place of those whose last use lies furthest

@@ -197,6 +197,7 @@ const fn present(source: SymbolSource) -> SymbolsPresent {
     match source {
         SymbolSource::DynamicSymbols => SymbolsPresent::DynamicOnly,
         SymbolSource::SymbolTable => SymbolsPresent::SymbolTable,
+        SymbolSource::PartialDebugInfo => SymbolsPresent::PartialDebugInfo,
         SymbolSource::GoTable => SymbolsPresent::GoTable,
         SymbolSource::DebugInfo => SymbolsPresent::DebugInfo,
     }
