@@ -4,6 +4,7 @@
 
 mod args;
 mod clickhouse;
+mod deploys;
 mod file;
 mod symbols;
 mod value;
@@ -16,11 +17,13 @@ use flamekeeper_profile::Timestamp;
 
 pub use args::Args;
 pub use clickhouse::{CREDENTIAL, ClickHouseConfig, HttpUrl, Name, PasswordError, RawClickHouse, StoreKind};
+pub use deploys::{RawDeploys, WebhookUrl};
 pub use file::{ConfigError, Place, RawConfig};
 pub use symbols::{RawSymbols, SymbolsConfig};
 pub use value::{Age, ByteSize, Niceness, Span, ValueError};
 
 use crate::store::Retention;
+use crate::webhook::WebhookConfig;
 
 /// Where the collector looks for its configuration when none is named. It may be absent.
 pub const DEFAULT_PATH: &str = "/etc/flamekeeper/collector.toml";
@@ -44,6 +47,8 @@ pub struct Config {
     pub min_free_bytes: u64,
     /// How symbols are kept and converted.
     pub symbols: SymbolsConfig,
+    /// Who is told of new versions.
+    pub webhook: WebhookConfig,
 }
 
 const DAY: u64 = 24 * 3600 * Timestamp::SECOND;
@@ -59,6 +64,7 @@ impl Default for Config {
             retention: Retention { raw: 3 * DAY, minute: 30 * DAY, hour: 365 * DAY, bytes: 20_000_000_000 },
             min_free_bytes: 1_000_000_000,
             symbols: SymbolsConfig::default(),
+            webhook: WebhookConfig::default(),
         }
     }
 }
@@ -87,7 +93,8 @@ impl fmt::Display for Config {
         let Retention { raw, minute, hour, bytes } = self.retention;
         writeln!(f, "\n[retention]\nage = \"{}\"\nminute_age = \"{}\"\nhour_age = \"{}\"", Age(raw), Age(minute), Age(hour))?;
         writeln!(f, "max_bytes = \"{}\"\nmin_free_bytes = \"{}\"", ByteSize(bytes), ByteSize(self.min_free_bytes))?;
-        write!(f, "\n{}\n{}", self.clickhouse, self.symbols)
+        write!(f, "\n{}\n{}\n", self.clickhouse, self.symbols)?;
+        deploys::show(&self.webhook, f)
     }
 }
 

@@ -25,6 +25,7 @@ use tokio::sync::Notify;
 use self::absent::AbsentFile;
 use self::client::{Artifact, Client};
 pub use self::connect::TrustError;
+pub(crate) use self::connect::{ConnectError, Connector};
 use self::wanted::Wanted;
 use crate::clock;
 

@@ -20,6 +20,7 @@ pub mod selector;
 mod server;
 pub mod store;
 pub mod watch;
+pub mod webhook;
 
 use std::future::Future;
 use std::path::Path;

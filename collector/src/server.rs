@@ -22,6 +22,7 @@ use crate::http::{Queries, QueryLimits, QueryState, SymbolsState, query_routes, 
 use crate::ingest::{Accepted, IngestLimits, IngestState, Uploads, ingest_routes};
 use crate::memory::{MemoryPlan, Pressure};
 use crate::store::{ClickHouseStore, EmbeddedStore, Retained, Retention, Store};
+use crate::webhook::{Announcer, WebhookLimits, WebhookSources};
 use crate::{assets, clock};
 
 /// How often the coarser tiers are brought up to date.
@@ -133,7 +134,10 @@ impl Server {
         let asker = debuginfod.clone().map(|debuginfod| tokio::spawn(async move { debuginfod.run().await }));
         let pressure = Arc::new(Pressure::new(self.config.memory));
         let measurer = tokio::spawn(measure(Arc::clone(&pressure)));
-        let router = router(self.store.store(), (self.symbols, self.uploads, self.marks), debuginfod, &self.config, &pressure);
+        let announcer = announcer(&self.config, self.store.store(), names(debuginfod.as_ref(), &self.symbols))?;
+        let teller = announcer.clone().map(|announcer| tokio::spawn(announcer.run()));
+        let upkeep = (debuginfod, announcer);
+        let router = router(self.store.store(), (self.symbols, self.uploads, self.marks), upkeep, &self.config, &pressure);
         let (ending, ended) = tokio::sync::oneshot::channel();
         let signal = async move {
             shutdown.await;
@@ -152,11 +156,23 @@ impl Server {
         };
         keeper.abort();
         measurer.abort();
-        if let Some(asker) = asker {
-            asker.abort();
-        }
+        asker.into_iter().chain(teller).for_each(|task| task.abort());
         tracing::info!("collector has ended");
         result
+    }
+}
+
+/// What tells the configured webhook; none where none is configured.
+fn announcer(config: &Config, store: Arc<dyn Store>, symbols: Arc<dyn Symbolize + Send + Sync>) -> Result<Option<Arc<Announcer>>> {
+    let sources = WebhookSources { store, symbols, now: Arc::new(clock::now) };
+    Ok(Announcer::new(&config.webhook, &config.data_dir.join("announced.jsonl"), sources, WebhookLimits::default())?)
+}
+
+/// What names functions: the store of symbols, by way of what fetches for it where there is that.
+fn names(debuginfod: Option<&Arc<Debuginfod>>, symbols: &Arc<SymbolStore>) -> Arc<dyn Symbolize + Send + Sync> {
+    match debuginfod {
+        Some(debuginfod) => Arc::<Debuginfod>::clone(debuginfod),
+        None => Arc::<SymbolStore>::clone(symbols),
     }
 }
 
@@ -184,7 +200,7 @@ fn debuginfod(config: &Config, symbols: &Arc<SymbolStore>) -> Result<Option<Arc<
 fn router(
     store: Arc<dyn Store>,
     (symbols, uploads, marks): (Arc<SymbolStore>, Arc<Uploads>, Arc<Marks>),
-    debuginfod: Option<Arc<Debuginfod>>,
+    (debuginfod, announcer): (Option<Arc<Debuginfod>>, Option<Arc<Announcer>>),
     config: &Config,
     pressure: &Arc<Pressure>,
 ) -> Router {
@@ -206,15 +222,13 @@ fn router(
         symbols: Arc::clone(&symbols),
         uploads,
         debuginfod: debuginfod.clone(),
+        announcer,
         counters: Arc::clone(&ingest.counters),
         queries: Arc::clone(&queries),
         started: clock::now(),
     };
     let managed = SymbolsState::new(Arc::clone(&symbols), clock::now, SymbolLimits::default().object_bytes);
-    let symbols: Arc<dyn Symbolize + Send + Sync> = match debuginfod {
-        Some(debuginfod) => debuginfod,
-        None => symbols,
-    };
+    let symbols = names(debuginfod.as_ref(), &symbols);
     let query = QueryState { store, symbols, now: Arc::new(clock::now), marks, limits: QueryLimits::default() };
     ingest_routes(ingest)
         .merge(query_routes(query, &queries))

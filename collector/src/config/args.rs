@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::clickhouse::{RawClickHouse, StoreKind};
+use super::deploys::RawDeploys;
 use super::file::{ConfigError, RawConfig, RawRetention};
 use super::symbols::RawSymbols;
 use super::value::{Age, ByteSize};
@@ -48,6 +49,9 @@ pub struct Args {
     /// How symbols are kept and converted.
     #[command(flatten)]
     pub symbols: RawSymbols,
+    /// Who is told of new versions.
+    #[command(flatten)]
+    pub deploys: RawDeploys,
     /// Print the effective configuration as TOML, and end
     #[arg(long)]
     pub print_config: bool,
@@ -78,6 +82,7 @@ impl Args {
                 min_free_bytes: self.retention_min_free_bytes,
             },
             symbols: self.symbols.clone(),
+            deploys: self.deploys.clone(),
         };
         let mut config = Config::default();
         // systemd's StateDirectory=, see systemd.exec(5).

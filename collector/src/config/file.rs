@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::Config;
 use super::clickhouse::{RawClickHouse, StoreKind};
+use super::deploys::RawDeploys;
 use super::symbols::RawSymbols;
 use super::value::{Age, ByteSize};
 
@@ -36,6 +37,9 @@ pub struct RawConfig {
     /// See [`Config::symbols`].
     #[serde(default)]
     pub symbols: RawSymbols,
+    /// See [`Config::webhook`].
+    #[serde(default)]
+    pub deploys: RawDeploys,
 }
 
 /// The table `[retention]`.
@@ -113,6 +117,7 @@ impl RawConfig {
         kept.bytes = written.max_bytes.map_or(kept.bytes, |bytes| bytes.0);
         config.min_free_bytes = written.min_free_bytes.map_or(config.min_free_bytes, |bytes| bytes.0);
         config.symbols = self.symbols.over(config.symbols);
+        config.webhook = self.deploys.over(config.webhook);
         config
     }
 }

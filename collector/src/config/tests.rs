@@ -27,6 +27,8 @@ fn mistakes_have_places() {
     assert!(error("[symbols]\ndebuginfod_urls = [\"a:80\"]\n").contains("expected the address of a server"));
     assert!(error("store = \"oracle\"").contains("expected `embedded` or `clickhouse`"), "{}", error("store = \"oracle\""));
     assert!(error("[clickhouse]\ndatabase = \"a b\"").contains("expected a name of letters"));
+    assert!(error("[deploys]\nwebhook_url = \"ftp://a\"\n").contains("expected the address of a webhook"));
+    assert!(error("[deploys]\nwebhook_url = \"http://user:word@a\"\n").contains("expected the address of a webhook"));
     let missing = check_config(Path::new("/nonexistent/c.toml")).unwrap_err().to_string();
     assert!(missing.contains("/nonexistent/c.toml") && missing.contains("could not be read"), "{missing}");
 }
@@ -39,7 +41,11 @@ fn prints_what_it_reads() {
         "listen = \"[::1]:80\"\ndata_dir = \"/a \\\"b\"\nstore = \"clickhouse\"\n[clickhouse]\nurl = \"http://ch:8123\"\ncluster = \"c1\"\nuser = \"u\"
 password_file = \"/p\"\nquery_time = \"5s\"\nquery_memory = \"1GiB\"\n[retention]\nage = \"90m\"\nmax_bytes = \"1GiB\"
         [symbols]\nmax_bytes = \"2GiB\"\nconvert_memory = \"300MiB\"\nconvert_cpu = \"90s\"\nconvert_time = \"2h\"\nconvert_nice = 3\nconverter = \"/x\"
-debuginfod_urls = [\"http://a:8002\", \"\", \"https://b/c\"]\ndebuginfod_ca = \"/ca.pem\"\ndebuginfod_ahead = false",
+debuginfod_urls = [\"http://a:8002\", \"\", \"https://b/c\"]\ndebuginfod_ca = \"/ca.pem\"\ndebuginfod_ahead = false
+[deploys]
+webhook_url = \"https://chat.example/hook?key=1\"
+webhook_ca = \"/ca\"
+webhook_samples = 9",
     )
     .unwrap();
     let config = config.over(Config::default());
@@ -51,6 +57,7 @@ debuginfod_urls = [\"http://a:8002\", \"\", \"https://b/c\"]\ndebuginfod_ca = \"
     assert!(Config::default().symbols.debuginfod.ahead);
     assert_eq!(config.store_text(), "ClickHouse at http://ch:8123, database flamekeeper, cluster c1");
     assert_eq!((config.clickhouse.query_time.as_secs(), config.clickhouse.query_memory), (5, 1 << 30));
+    assert_eq!((config.webhook.url.as_deref(), config.webhook.samples), (Some("https://chat.example/hook?key=1"), 9));
     let again = RawConfig::parse(Path::new("c"), &config.to_string()).unwrap();
     assert_eq!(again.over(Config::default()), config);
     assert_eq!(RawConfig::default().over(Config::default()), Config::default());

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use flamekeeper_profile::BuildId;
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
 
 use super::connect::{ConnectError, Connection, Connector, TrustError, is_secure};
@@ -105,7 +105,7 @@ impl Client {
         let host = address.authority().ok_or(ConnectError::Address)?.as_str();
         let path = address.path_and_query().map_or("/", |path| path.as_str());
         let request = Request::get(path).header(header::HOST, host).header(header::USER_AGENT, USER_AGENT);
-        let request = request.body(Empty::<Bytes>::new())?;
+        let request = request.body(Full::<Bytes>::default())?;
         let response = tokio::time::timeout(self.limits.idle, connection.sender.send_request(request)).await;
         Ok(response.map_err(|_| FetchError::Idle(self.limits.idle))??)
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::Uri;
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -43,7 +43,7 @@ pub enum TrustError {
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectError {
+pub(crate) enum ConnectError {
     #[error("the address names no server")]
     Address,
     #[error("cannot connect: {0}")]
@@ -59,7 +59,7 @@ pub(super) enum ConnectError {
 }
 
 /// Opens connections.
-pub(super) struct Connector {
+pub(crate) struct Connector {
     /// None where no server wants it.
     tls: Option<TlsConnector>,
     longest: Duration,
@@ -72,8 +72,8 @@ impl std::fmt::Debug for Connector {
 }
 
 /// A connection that is open for one request, and ends when it is dropped.
-pub(super) struct Connection {
-    pub(super) sender: SendRequest<Empty<Bytes>>,
+pub(crate) struct Connection {
+    pub(crate) sender: SendRequest<Full<Bytes>>,
     driver: JoinHandle<()>,
 }
 
@@ -85,13 +85,13 @@ impl Drop for Connection {
 
 impl Connector {
     /// With TLS, where wanted, that trusts the host's certificates and those in a file.
-    pub(super) fn new(with_tls: bool, ca: Option<&Path>, longest: Duration) -> Result<Self, TrustError> {
+    pub(crate) fn new(with_tls: bool, ca: Option<&Path>, longest: Duration) -> Result<Self, TrustError> {
         let tls = if with_tls { Some(tls(ca)?) } else { None };
         Ok(Self { tls, longest })
     }
 
     /// Connects to the server that an address names.
-    pub(super) async fn open(&self, address: &Uri) -> Result<Connection, ConnectError> {
+    pub(crate) async fn open(&self, address: &Uri) -> Result<Connection, ConnectError> {
         let opened = tokio::time::timeout(self.longest, self.connect(address)).await;
         opened.unwrap_or(Err(ConnectError::Slow(self.longest)))
     }

@@ -9,6 +9,7 @@ use axum::http::HeaderValue;
 use super::status::StatusState;
 use crate::http::ApiError;
 use crate::store::StoreStatus;
+use crate::webhook::WebhookCounters;
 
 pub(super) const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
@@ -27,6 +28,9 @@ pub(super) fn text(state: &StatusState) -> Result<String, ApiError> {
     store(&mut page, &state.store.status()?);
     queries(&mut page, state);
     symbols(&mut page, state);
+    if let Some(announcer) = &state.announcer {
+        webhook(&mut page, announcer.counters());
+    }
     Ok(page.text)
 }
 
@@ -85,6 +89,14 @@ fn symbols(page: &mut Page, state: &StatusState) {
     page.one("flamekeeper_uploads_objects_total", "counter", "Objects received whole.", load(&uploads.objects));
     page.one("flamekeeper_uploads_refused_total", "counter", "Objects received that are of no use.", load(&uploads.refused));
     page.one("flamekeeper_uploads_abandoned_total", "counter", "Uploads that were begun and left.", load(&uploads.abandoned));
+}
+
+fn webhook(page: &mut Page, counters: &WebhookCounters) {
+    let outcomes = [("sent", &counters.sent), ("refused", &counters.refused), ("failed", &counters.failed)];
+    let outcomes = outcomes.into_iter().map(|(name, counter)| (name, load(counter))).collect();
+    page.family("flamekeeper_webhook_reports_total", "Reports of new versions, by what became of them.", "outcome", &outcomes);
+    page.one("flamekeeper_webhook_retries_total", "counter", "Attempts that the webhook did not take.", load(&counters.retried));
+    page.one("flamekeeper_webhook_waiting", "gauge", "New versions that wait for samples.", load(&counters.waiting));
 }
 
 fn load(counter: &AtomicU64) -> u64 {

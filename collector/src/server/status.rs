@@ -18,6 +18,7 @@ use crate::debuginfod::Debuginfod;
 use crate::http::{ApiError, Queries};
 use crate::ingest::{IngestCounters, Uploads};
 use crate::store::{Store, StoreStatus};
+use crate::webhook::Announcer;
 
 /// What the status tells of.
 #[derive(Clone)]
@@ -26,6 +27,7 @@ pub(super) struct StatusState {
     pub(super) symbols: Arc<SymbolStore>,
     pub(super) uploads: Arc<Uploads>,
     pub(super) debuginfod: Option<Arc<Debuginfod>>,
+    pub(super) announcer: Option<Arc<Announcer>>,
     pub(super) counters: Arc<IngestCounters>,
     pub(super) queries: Arc<Queries>,
     pub(super) started: Timestamp,

@@ -3,6 +3,8 @@
 //! [`Batches`] answers as `store::Store` says and nothing else: it is the plain truth that the HTTP side is tested against, and
 //! it can be made to block.
 
+#![allow(dead_code)] // Each test program uses a part of it.
+
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -146,19 +148,16 @@ impl Server {
     }
 
     /// Asks with further header lines, each ended by CR LF.
-    #[allow(dead_code)] // Each test program uses a part of it.
     pub(crate) fn ask(&self, path: &str, headers: &str) -> Answer {
         self.send("GET", path, headers, "")
     }
 
     /// Posts JSON.
-    #[allow(dead_code)] // Each test program uses a part of it.
     pub(crate) fn post(&self, path: &str, body: &str) -> Answer {
         let headers = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
         self.send("POST", path, &headers, body)
     }
 
-    #[allow(dead_code)] // Each test program uses a part of it.
     fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -171,7 +170,6 @@ impl Server {
         Answer { status, head: head.to_lowercase(), body: bytes[end + 4..].to_vec() }
     }
 
-    #[allow(dead_code)] // Each test program uses a part of it.
     pub(crate) fn json(&self, path: &str) -> serde_json::Value {
         let answer = self.ask(path, "");
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
@@ -181,14 +179,12 @@ impl Server {
 
 /// An answer, with its head in lower case.
 #[derive(Debug)]
-#[allow(dead_code)] // Each test program uses a part of it.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
 }
 
-#[allow(dead_code)] // Each test program uses a part of it.
 impl Answer {
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()

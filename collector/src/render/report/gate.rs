@@ -89,6 +89,7 @@ impl Gate {
 fn unanswerable(report: &Report) -> Option<String> {
     let empty = [("A", &report.a), ("B", &report.b)].into_iter().find(|(_, side)| side.samples == 0);
     match empty {
+        Some((_, side)) if side.total > 0.0 => Some("not answered: this type does not count samples".to_owned()),
         Some((name, side)) => Some(format!("not answered: {name} has no samples ({})", side.query)),
         None if report.tested == 0 => Some("not answered: no function has enough samples".to_owned()),
         None => None,
@@ -135,7 +136,7 @@ mod tests {
         assert_eq!(gate.check(&report(vec![new(0.09)], 0.04)).outcome, Outcome::Passed);
         assert_eq!(gate.check(&report(vec![new(0.11)], 0.04)).outcome, Outcome::Failed);
         let mut empty = report(vec![grown("much", 1.0)], 0.04);
-        empty.b.samples = 0;
+        (empty.b.samples, empty.b.total) = (0, 0.0);
         assert_eq!(gate.check(&empty).outcome, Outcome::Unanswered);
     }
 }

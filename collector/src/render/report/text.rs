@@ -29,6 +29,20 @@ impl Report {
         text
     }
 
+    /// In a sentence: how many functions changed, and the first of them.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        let told = |kind: &str, functions: &[ReportFunction]| match functions.split_first() {
+            None => format!("no {kind}s beyond chance"),
+            Some((first, rest)) => {
+                let first = format!("{} {} ({})", first.title(), first.relative_text(), first.relative_interval());
+                let others = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+                format!("{}: {first}{others}", counted(functions.len(), kind))
+            }
+        };
+        format!("{}; {}", told("regression", &self.regressions), told("improvement", &self.improvements))
+    }
+
     fn table(&self, text: &mut String, kind: &str, functions: &[ReportFunction], most: usize) {
         if functions.is_empty() {
             _ = writeln!(text, "\nNo {kind}s beyond chance.");
@@ -67,6 +81,7 @@ mod tests {
         let report = example::report();
         let gate = Gate { fail_above: 0.05, strict: false }.check(&report);
         let text = report.text(Some(&gate), 10);
+        assert_eq!(report.headline(), "1 regression: grows<a|b> (api) +20.0 % (+9.00 % to +31.0 %); no improvements beyond chance");
         for part in [
             "A  {service=\"api\", version=\"1\"}, 2025-11-24 16:16:40Z to 2025-11-24 16:26:40Z, 3 hosts, 1800 s, 9000 samples, 0.500 cores\n",
             "Chosen: B begins 2 minutes after 2 was first seen.\n",
