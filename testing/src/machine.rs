@@ -35,8 +35,7 @@ impl Machine {
     pub fn boot(name: &str) -> Self {
         let scratch = Scratch::new(name);
         let root = scratch.join("root");
-        let copied = Command::new(require("cp")).arg("-a").arg(files()).arg(&root).status();
-        assert!(copied.is_ok_and(|status| status.success()), "cannot copy the machine's files");
+        copy_files(&root);
         let cgroups = make_cgroups(&format!("fk-{}-{name}", std::process::id()));
         // The shell moves itself into them before it becomes the container's keeper.
         let mut command = Command::new(require("sh"));
@@ -169,8 +168,8 @@ fn remove_cgroup(path: &Path) {
 /// The files that machines begin with.
 fn files() -> PathBuf {
     let files = target().join("machine");
-    assert!(files.is_dir(), "this test needs the files of a Debian in {}; `./dev test` makes them", files.display());
-    files
+    // Resolved, since a copy of a link would be the very files.
+    files.canonicalize().unwrap_or_else(|_| panic!("this test needs the files of a Debian in {}; `./dev test` makes them", files.display()))
 }
 
 /// Where all is built that tests use.
@@ -197,16 +196,37 @@ pub fn heap_shim() -> PathBuf {
     folder.join("release/libflamekeeper_heap.so")
 }
 
+/// A kind of package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Debian's.
+    Deb,
+    /// The one of Fedora, openSUSE and their like.
+    Rpm,
+}
+
 /// Builds the packages of the programs beside this test, under a version, into a folder.
 ///
 /// # Panics
 /// When they cannot be built.
-pub fn build_packages(folder: &Path, version: &str) {
-    let binaries = crate::programs::binary("flamekeeper");
-    let mut command = Command::new(metadata::root().join("packaging/build-debs"));
-    command.args([binaries.parent().unwrap_or(&binaries), &heap_shim(), folder]).arg(version);
+pub fn build_packages(format: Format, folder: &Path, version: &str) {
     // The machine takes what is large as well as what is small.
-    command.env("FLAMEKEEPER_DEB_COMPRESSION", "-Znone");
+    let (script, compression, none) = match format {
+        Format::Deb => ("packaging/build-debs", "FLAMEKEEPER_DEB_COMPRESSION", "-Znone"),
+        Format::Rpm => ("packaging/build-rpms", "FLAMEKEEPER_RPM_COMPRESSION", "w.ufdio"),
+    };
+    let binaries = crate::programs::binary("flamekeeper");
+    let mut command = Command::new(metadata::root().join(script));
+    command.args([binaries.parent().unwrap_or(&binaries), &heap_shim(), folder]).arg(version).env(compression, none);
     let output = command.output().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+}
+
+/// Copies the files that machines begin with to a folder.
+///
+/// # Panics
+/// When they are not there, or cannot be copied.
+pub fn copy_files(to: &Path) {
+    let copied = Command::new(require("cp")).arg("-a").arg(files()).arg(to).status();
+    assert!(copied.is_ok_and(|status| status.success()), "cannot copy the machine's files to {}", to.display());
 }

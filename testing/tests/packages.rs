@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use flamekeeper_testing::machine::build_packages;
+use flamekeeper_testing::machine::{Format, build_packages, copy_files};
 use flamekeeper_testing::metadata;
 use flamekeeper_testing::scratch::Scratch;
 use flamekeeper_testing::tools::require;
@@ -23,8 +23,8 @@ fn dpkg_deb(arguments: &[&str], package: &Path) -> String {
 fn packages_hold_what_they_should() {
     let scratch = Scratch::new("packages");
     let (first, second) = (scratch.join("1"), scratch.join("2"));
-    build_packages(&first, "1.2.3");
-    build_packages(&second, "1.2.3");
+    build_packages(Format::Deb, &first, "1.2.3");
+    build_packages(Format::Deb, &second, "1.2.3");
     let expected: [(&str, &[&str]); 3] = [
         ("flamekeeper-heap", &["usr/lib/flamekeeper/libflamekeeper_heap.so", "usr/share/doc/flamekeeper-heap/copyright"]),
         (
@@ -70,6 +70,62 @@ fn packages_hold_what_they_should() {
         let info = dpkg_deb(&["--info"], &package);
         assert!(["conffiles", "postinst", "postrm"].iter().all(|part| info.contains(part) == program), "{info}");
     }
+}
+
+fn rpm(arguments: &[&str], package: &Path) -> String {
+    let output = Command::new(require("rpm")).args(arguments).arg(package).output().unwrap();
+    assert!(output.status.success(), "{arguments:?} {}: {output:?}", package.display());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Every RPM package holds what Debian's does, and says which files are configuration; it is installed, upgraded and removed on the
+/// files of a machine: a changed configuration outlives both, and nothing else stays.
+#[test]
+fn rpms_come_and_go() {
+    let scratch = Scratch::new("rpms");
+    let (first, second, debs, root) = (scratch.join("1"), scratch.join("2"), scratch.join("debs"), scratch.join("root"));
+    build_packages(Format::Rpm, &first, "1.2.3");
+    build_packages(Format::Rpm, &second, "1.2.4");
+    build_packages(Format::Deb, &debs, "1.2.3");
+    let rpm_of = |folder: &Path, name: &str, version: &str| folder.join(format!("{name}-{version}-1.{}.rpm", std::env::consts::ARCH));
+    let files: BTreeSet<String> = std::fs::read_dir(&debs)
+        .unwrap()
+        .flat_map(|deb| {
+            let list = dpkg_deb(&["--contents"], &deb.unwrap().path());
+            let paths = list
+                .lines()
+                .filter_map(|line| line.split(" ./").nth(1))
+                .filter(|path| !path.is_empty() && !path.ends_with('/'))
+                .map(str::to_owned);
+            paths.map(|path| format!("/{}", path.replace("vendor-completions", "site-functions"))).collect::<Vec<_>>()
+        })
+        .collect();
+    let names = ["flamekeeper-agent", "flamekeeper", "flamekeeper-heap"];
+    let listed = names.map(|name| rpm(&["-qp", "--queryformat", "[%{FILEMODES:perms} %{FILENAMES}\n]"], &rpm_of(&first, name, "1.2.3")));
+    let listed = listed.concat();
+    let own = listed.lines().filter(|line| !line.starts_with('d')).map(|line| line.split_once(' ').unwrap().1.to_owned());
+    assert_eq!(own.collect::<BTreeSet<_>>(), files);
+    assert_eq!(rpm(&["-qp", "--configfiles"], &rpm_of(&first, "flamekeeper-agent", "1.2.3")).trim(), "/etc/flamekeeper/agent.toml");
+
+    copy_files(&root);
+    let machine = root.to_str().unwrap();
+    let unit = root.join("etc/systemd/system/multi-user.target.wants/flamekeeper-agent.service");
+    let configuration = root.join("etc/flamekeeper/agent.toml");
+    // The root has Debian's packages, which rpm does not know of.
+    for name in names {
+        rpm(&["--root", machine, "--install", "--nodeps"], &rpm_of(&first, name, "1.2.3"));
+    }
+    assert!(unit.is_symlink() && root.join("usr/bin/flamekeeper").is_file());
+    std::fs::write(&configuration, "# changed\n").unwrap();
+    rpm(&["--root", machine, "--upgrade", "--nodeps"], &rpm_of(&second, "flamekeeper-agent", "1.2.4"));
+    assert_eq!(std::fs::read_to_string(&configuration).unwrap(), "# changed\n");
+    assert!(unit.is_symlink());
+    for name in names {
+        rpm(&["--root", machine, "--erase"], Path::new(name));
+    }
+    let found = Command::new(require("find")).arg(&root).args(["-name", "*flamekeeper*"]).output().unwrap();
+    assert_eq!(String::from_utf8(found.stdout).unwrap().trim(), root.join("etc/flamekeeper").to_str().unwrap());
+    assert_eq!(std::fs::read_to_string(root.join("etc/flamekeeper/agent.toml.rpmsave")).unwrap(), "# changed\n");
 }
 
 /// The alert rules and the dashboard ask for metrics that the agent serves, and the manual explains them all.

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use flamekeeper_testing::machine::{Machine, PATIENCE, build_packages};
+use flamekeeper_testing::machine::{Format, Machine, PATIENCE, build_packages};
 use flamekeeper_testing::metadata;
 use flamekeeper_testing::programs::wait_for;
 use flamekeeper_testing::tools::require;
@@ -26,7 +26,7 @@ fn a_life_on_a_machine() {
     let unit = "/etc/systemd/system/flamekeeper-agent.service.d";
     machine.must(&format!("mkdir {unit} && printf '[Service]\\nRestartSec=1\\nEnvironment=FLAMEKEEPER_BUDGET_CPU_PERCENT=200 FLAMEKEEPER_WINDOW=2s\\n' >{unit}/debug.conf"));
     let before = machine.disk();
-    build_packages(&machine.root().join("root/1"), "0.1.0");
+    build_packages(Format::Deb, &machine.root().join("root/1"), "0.1.0");
     machine.must("apt-get install --yes /root/1/*.deb 2>&1");
     installed_is_at_work(&machine);
     a_busy_unit_is_seen_by_its_name(&machine);
@@ -132,7 +132,7 @@ fn an_upgrade_keeps_the_spool(machine: &Machine) {
     machine.must("systemctl stop flamekeeper-collector");
     let waiting = wait_for("a batch that waits", PATIENCE, || Some(spooled(machine)).filter(|files| !files.is_empty()));
     let pid = machine.property(AGENT, "MainPID");
-    build_packages(&machine.root().join("root/2"), "0.1.1");
+    build_packages(Format::Deb, &machine.root().join("root/2"), "0.1.1");
     // The file that was changed on this machine stays as it is.
     machine.must("apt-get install --yes -o Dpkg::Options::=--force-confold /root/2/*.deb 2>&1");
     assert_eq!(machine.must("dpkg-query -W -f '${Version}' flamekeeper-agent"), "0.1.1");
