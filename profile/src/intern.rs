@@ -81,6 +81,12 @@ impl<T: Eq + Hash> Table<T> {
     /// The greatest number of elements: handles are 32 bits. The callers bound their inputs far below it.
     pub const MAX_LEN: usize = u32::MAX as usize;
 
+    /// An empty table with room for so many elements.
+    #[must_use]
+    pub fn with_capacity(elements: usize) -> Self {
+        Self { set: IndexSet::with_capacity_and_hasher(elements, foldhash::fast::RandomState::default()) }
+    }
+
     /// The handle of `element`, which is added where it is new.
     ///
     /// # Panics

@@ -79,6 +79,12 @@ impl Tables {
         Self::default()
     }
 
+    /// Empty tables with room for so many locations and stacks.
+    #[must_use]
+    pub fn with_capacity(locations: usize, stacks: usize) -> Self {
+        Self { locations: Table::with_capacity(locations), stacks: Table::with_capacity(stacks), ..Self::default() }
+    }
+
     /// The handle of a text.
     pub fn intern_string(&mut self, text: &str) -> StringId {
         self.strings.intern_with(text, || text.into())

@@ -2,14 +2,17 @@
 
 mod census;
 mod dictionary;
+mod fields;
+mod message;
 mod series;
 
 use flamekeeper_profile::{AgentFigures, Batch, Figure, Labels, Ledger, Timestamp, Window, label};
-use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfilesServiceRequest;
-use opentelemetry_proto::tonic::profiles::v1development as otlp;
-use prost::Message;
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message as _;
 
 use self::dictionary::Dictionary;
+use self::fields::Fields;
+use self::message::{Message, Profile};
 use self::series::SeriesBuilder;
 use super::{AGENT_FIGURE, LEDGER_ENTRY, LEDGER_SCOPE, LEDGER_TAKEN, SCOPE};
 use crate::limits::Limits;
@@ -54,31 +57,38 @@ pub enum DecodeError {
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Batch, DecodeError> {
     check("bytes", bytes.len(), limits.decompressed_bytes)?;
     census::check_messages(bytes, limits.messages)?;
-    let request = ExportProfilesServiceRequest::decode(bytes)?;
-    let message = request.dictionary.unwrap_or_default();
-    let mut dictionary = Dictionary::new(&message, limits)?;
+    // The dictionary stands behind the samples that refer to it.
+    let (mut message, mut resources) = (Message::default(), Vec::new());
+    let mut fields = Fields::new(bytes);
+    while let Some((number, field)) = fields.next()? {
+        match number {
+            1 => resources.push(field.bytes()?),
+            2 => message.read(field.bytes()?, limits)?,
+            _ => {}
+        }
+    }
+    let mut dictionary = Dictionary::new(&message, limits);
     let mut builder = SeriesBuilder::new(*limits);
     let mut span = Span::default();
     let (mut ledger, mut figures) = (None, AgentFigures::default());
     let mut sender = Labels::new();
-    for resource in &request.resource_profiles {
-        let attributes = resource.resource.as_ref().map_or(&[][..], |resource| &resource.attributes);
-        let labels = dictionary.labels(attributes)?;
-        for scope in &resource.scope_profiles {
-            let name = scope.scope.as_ref().map_or("", |scope| &scope.name);
-            if name == LEDGER_SCOPE {
-                for profile in &scope.profiles {
-                    span.cover(profile);
-                    read_ledger(ledger.get_or_insert_default(), &mut figures, &dictionary, profile)?;
+    for resource in resources {
+        let (resource, scopes) = read_resource(resource)?;
+        let labels = dictionary.labels(&resource.attributes)?;
+        for scope in scopes {
+            let (name, profiles) = read_scope(scope)?;
+            for profile in profiles {
+                let profile = Profile::read(profile)?;
+                span.cover(&profile);
+                if name == LEDGER_SCOPE {
+                    read_ledger(ledger.get_or_insert_default(), &mut figures, &dictionary, &profile)?;
+                } else {
+                    builder.profile(&mut dictionary, &labels, &profile, name == SCOPE)?;
                 }
+            }
+            if name == LEDGER_SCOPE {
                 sender = labels.clone();
-                continue;
-            }
-            for profile in &scope.profiles {
-                span.cover(profile);
-                builder.profile(&mut dictionary, &labels, profile, name == SCOPE)?;
-            }
-            if sender.is_empty() {
+            } else if sender.is_empty() {
                 sender = Labels::new().with(label::HOST, labels.get(label::HOST));
             }
         }
@@ -97,37 +107,59 @@ fn check(what: &'static str, found: usize, limit: usize) -> Result<(), DecodeErr
     if found > limit { Err(DecodeError::Limit { what, found, limit }) } else { Ok(()) }
 }
 
+/// The resource of a sender's profiles, and the messages of its scopes.
+fn read_resource(message: &[u8]) -> Result<(Resource, Vec<&[u8]>), DecodeError> {
+    let (mut resource, mut scopes) = (Resource::default(), Vec::new());
+    let mut fields = Fields::new(message);
+    while let Some((number, field)) = fields.next()? {
+        match number {
+            1 => resource.merge(field.bytes()?)?,
+            2 => scopes.push(field.bytes()?),
+            _ => {}
+        }
+    }
+    Ok((resource, scopes))
+}
+
+/// The name of a scope, and the messages of its profiles.
+fn read_scope(message: &[u8]) -> Result<(&str, Vec<&[u8]>), DecodeError> {
+    let (mut name, mut profiles) = ("", Vec::new());
+    let mut fields = Fields::new(message);
+    while let Some((number, field)) = fields.next()? {
+        match number {
+            1 => {
+                let mut scope = Fields::new(field.bytes()?);
+                while let Some((number, field)) = scope.next()? {
+                    if number == 1 {
+                        name = field.text()?;
+                    }
+                }
+            }
+            2 => profiles.push(field.bytes()?),
+            _ => {}
+        }
+    }
+    Ok((name, profiles))
+}
+
 fn read_ledger(
     ledger: &mut Ledger,
     figures: &mut AgentFigures,
     dictionary: &Dictionary<'_>,
-    profile: &otlp::Profile,
+    profile: &Profile<'_>,
 ) -> Result<(), DecodeError> {
-    for sample in &profile.samples {
-        let count = sample_value(sample)?;
-        for index in &sample.attribute_indices {
+    profile.samples(|sample| {
+        for index in &sample.attributes {
             let (key, value) = dictionary.attribute(*index)?;
             match (key, &*value) {
-                (LEDGER_ENTRY, LEDGER_TAKEN) => ledger.take(count),
-                (LEDGER_ENTRY, name) => ledger.add_entry(name, count),
-                (AGENT_FIGURE, name) => Figure::parse(name).into_iter().for_each(|figure| figures.set(figure, count)),
+                (LEDGER_ENTRY, LEDGER_TAKEN) => ledger.take(sample.value),
+                (LEDGER_ENTRY, name) => ledger.add_entry(name, sample.value),
+                (AGENT_FIGURE, name) => Figure::parse(name).into_iter().for_each(|figure| figures.set(figure, sample.value)),
                 _ => {}
             }
         }
-    }
-    Ok(())
-}
-
-/// The value of a sample: the sum of its values, or one for each timestamp where it has no values.
-fn sample_value(sample: &otlp::Sample) -> Result<u64, DecodeError> {
-    match (&*sample.values, &*sample.timestamps_unix_nano) {
-        ([], []) => Err(DecodeError::Rule("a sample has neither values nor timestamps")),
-        ([], timestamps) => Ok(timestamps.len() as u64),
-        (values, _) => values.iter().try_fold(0_u64, |sum, value| {
-            let value = u64::try_from(*value).map_err(|_| DecodeError::Rule("a sample has a negative value"))?;
-            Ok(sum.saturating_add(value))
-        }),
-    }
+        Ok(())
+    })
 }
 
 /// The window that all profiles of a request lie in.
@@ -135,9 +167,9 @@ fn sample_value(sample: &otlp::Sample) -> Result<u64, DecodeError> {
 struct Span(Option<Window>);
 
 impl Span {
-    fn cover(&mut self, profile: &otlp::Profile) {
-        let from = Timestamp(profile.time_unix_nano);
-        let to = from.saturating_add(profile.duration_nano);
+    fn cover(&mut self, profile: &Profile<'_>) {
+        let from = Timestamp(profile.from);
+        let to = from.saturating_add(profile.duration);
         let window = self.0.unwrap_or(Window::new(from, to));
         self.0 = Some(Window::new(window.from.min(from), window.to.max(to)));
     }

@@ -6,8 +6,8 @@ use flamekeeper_profile::{
     BuildId, BuildIdKind, FrameKind, Labels, Line, Location, LocationId, ObjectId, StackEnd, StackId, Svma, Tables, label,
 };
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
-use opentelemetry_proto::tonic::profiles::v1development as otlp;
 
+use super::message::{self, Message, part};
 use super::{DecodeError, check};
 use crate::limits::Limits;
 use crate::otlp::FRAME_TYPE;
@@ -15,38 +15,30 @@ use crate::otlp::attributes::{BUILD_ID_KINDS, build_id_attribute, label_of};
 
 /// The message's tables, and ours, which are filled with what samples refer to.
 pub(super) struct Dictionary<'a> {
-    message: &'a otlp::ProfilesDictionary,
+    message: &'a Message<'a>,
     limits: &'a Limits,
     tables: Tables,
     locations: Vec<Option<LocationId>>,
     objects: Vec<Option<Option<ObjectId>>>,
+    /// Each stack with the end that it was met with last.
+    stacks: Vec<Option<(StackEnd, StackId)>>,
+    /// The attribute of a location that was looked at last, and the frame type that it states.
+    kind: Option<(i32, Option<FrameKind>)>,
     buffer: Vec<LocationId>,
 }
 
 impl<'a> Dictionary<'a> {
-    pub(super) fn new(message: &'a otlp::ProfilesDictionary, limits: &'a Limits) -> Result<Self, DecodeError> {
-        let sizes = [
-            ("mappings", message.mapping_table.len()),
-            ("locations", message.location_table.len()),
-            ("functions", message.function_table.len()),
-            ("strings", message.string_table.len()),
-            ("attributes", message.attribute_table.len()),
-            ("stacks", message.stack_table.len()),
-        ];
-        for (what, len) in sizes {
-            check(what, len, limits.table_entries)?;
-        }
-        for text in &message.string_table {
-            check("bytes in a string", text.len(), limits.string_bytes)?;
-        }
-        Ok(Self {
-            locations: vec![None; message.location_table.len()],
-            objects: vec![None; message.mapping_table.len()],
+    pub(super) fn new(message: &'a Message<'a>, limits: &'a Limits) -> Self {
+        Self {
+            locations: vec![None; message.locations.len()],
+            objects: vec![None; message.mappings.len()],
+            stacks: vec![None; message.stacks.len()],
+            tables: Tables::with_capacity(message.locations.len(), message.stacks.len()),
             message,
             limits,
-            tables: Tables::new(),
+            kind: None,
             buffer: Vec::new(),
-        })
+        }
     }
 
     pub(super) fn into_tables(self) -> Tables {
@@ -55,20 +47,20 @@ impl<'a> Dictionary<'a> {
 
     /// A text of the string table. An empty table stands for one that holds the empty text.
     pub(super) fn string(&self, index: i32) -> Result<&'a str, DecodeError> {
-        if index == 0 && self.message.string_table.is_empty() {
+        if index == 0 && self.message.strings.is_empty() {
             return Ok("");
         }
-        entry(&self.message.string_table, "string", index).map(String::as_str)
+        entry(&self.message.strings, "string", index).copied()
     }
 
     /// Key and value of an attribute of the dictionary.
     pub(super) fn attribute(&self, index: i32) -> Result<(&'a str, Cow<'a, str>), DecodeError> {
-        let attribute = entry(&self.message.attribute_table, "attribute", index)?;
+        let attribute = entry(&self.message.attributes, "attribute", index)?;
         Ok((self.string(attribute.key_strindex)?, self.value(attribute.value.as_ref())?))
     }
 
     /// The labels that attributes of a resource set, with a service name where none is stated.
-    pub(super) fn labels(&self, attributes: &'a [KeyValue]) -> Result<Labels, DecodeError> {
+    pub(super) fn labels(&self, attributes: &[KeyValue]) -> Result<Labels, DecodeError> {
         check("labels of one series", attributes.len(), self.limits.labels)?;
         let mut labels = Labels::new();
         for attribute in attributes {
@@ -80,7 +72,10 @@ impl<'a> Dictionary<'a> {
     }
 
     /// A value as text; empty for a list or map, which no label is.
-    fn value(&self, value: Option<&'a AnyValue>) -> Result<Cow<'a, str>, DecodeError> {
+    fn value<'v>(&self, value: Option<&'v AnyValue>) -> Result<Cow<'v, str>, DecodeError>
+    where
+        'a: 'v,
+    {
         let text = match value.and_then(|value| value.value.as_ref()) {
             Some(any_value::Value::StringValue(text)) => Cow::Borrowed(&**text),
             Some(any_value::Value::StringValueStrindex(index)) => Cow::Borrowed(self.string(*index)?),
@@ -98,9 +93,15 @@ impl<'a> Dictionary<'a> {
     /// A stack of the message as one of ours.
     pub(super) fn stack(&mut self, index: i32, end: StackEnd) -> Result<StackId, DecodeError> {
         let message = self.message;
-        let indices: &[i32] = match (index, &*message.stack_table) {
+        let place = usize::try_from(index).unwrap_or(usize::MAX);
+        if let Some(Some((known, id))) = self.stacks.get(place)
+            && *known == end
+        {
+            return Ok(*id);
+        }
+        let indices = match (index, &*message.stacks) {
             (0, []) => &[],
-            (_, table) => &entry(table, "stack", index)?.location_indices,
+            (_, stacks) => part(&message.stack_locations, entry(stacks, "stack", index)?),
         };
         check("locations in one stack", indices.len(), self.limits.stack_depth)?;
         self.buffer.clear();
@@ -108,51 +109,64 @@ impl<'a> Dictionary<'a> {
             let location = self.location(*index)?;
             self.buffer.push(location);
         }
-        Ok(self.tables.intern_stack(&self.buffer, end))
+        let id = self.tables.intern_stack(&self.buffer, end);
+        if let Some(known) = self.stacks.get_mut(place) {
+            *known = Some((end, id));
+        }
+        Ok(id)
     }
 
     fn location(&mut self, index: i32) -> Result<LocationId, DecodeError> {
         let message = self.message;
-        let location = entry(&message.location_table, "location", index)?;
+        let location = entry(&message.locations, "location", index)?;
         // `entry` has checked the index, and `locations` is as long as the table.
         let place = usize::try_from(index).unwrap_or(0);
         if let Some(id) = self.locations[place] {
             return Ok(id);
         }
-        check("inlined functions in one location", location.lines.len(), self.limits.stack_depth)?;
-        let mut lines = Vec::with_capacity(location.lines.len());
-        for line in &location.lines {
-            let function = entry(&message.function_table, "function", line.function_index)?;
-            let name = self.string(function.name_strindex)?;
-            let name = if name.is_empty() { self.string(function.system_name_strindex)? } else { name };
-            lines.push(Line {
-                function: self.tables.intern_string(name),
-                file: {
-                    let file = self.string(function.filename_strindex)?;
-                    self.tables.intern_string(file)
-                },
-                line: u32::try_from(line.line).unwrap_or(0),
-            });
-        }
-        let object = self.object(location.mapping_index)?;
+        let object = self.object(location.mapping)?;
         let mut kind = if object.is_some() { FrameKind::Native } else { FrameKind::Other };
-        for index in &location.attribute_indices {
-            let (key, value) = self.attribute(*index)?;
-            if key == FRAME_TYPE {
-                kind = FrameKind::parse(&value);
-            }
+        for index in part(&message.attribute_indices, &location.attributes) {
+            kind = self.frame_kind(*index)?.unwrap_or(kind);
         }
-        let location = Location { kind, object, address: Svma(location.address), lines: lines.into() };
-        let id = self.tables.intern_location(location);
+        let lines = self.lines(part(&message.lines, &location.lines))?;
+        let id = self.tables.intern_location(Location { kind, object, address: Svma(location.address), lines });
         self.locations[place] = Some(id);
         Ok(id)
+    }
+
+    fn lines(&mut self, sent: &[message::Line]) -> Result<Box<[Line]>, DecodeError> {
+        check("inlined functions in one location", sent.len(), self.limits.stack_depth)?;
+        let mut lines = Vec::with_capacity(sent.len());
+        for line in sent {
+            let function = entry(&self.message.functions, "function", line.function)?;
+            let name = self.string(function.name)?;
+            let name = if name.is_empty() { self.string(function.system_name)? } else { name };
+            let file = self.string(function.file)?;
+            let (function, file) = (self.tables.intern_string(name), self.tables.intern_string(file));
+            lines.push(Line { function, file, line: u32::try_from(line.line).unwrap_or(0) });
+        }
+        Ok(lines.into())
+    }
+
+    /// What runs the code, where an attribute of a location says so. Neighbours mostly have the same.
+    fn frame_kind(&mut self, index: i32) -> Result<Option<FrameKind>, DecodeError> {
+        match self.kind {
+            Some((known, kind)) if known == index => Ok(kind),
+            _ => {
+                let (key, value) = self.attribute(index)?;
+                let kind = (key == FRAME_TYPE).then(|| FrameKind::parse(&value));
+                self.kind = Some((index, kind));
+                Ok(kind)
+            }
+        }
     }
 
     fn object(&mut self, index: i32) -> Result<Option<ObjectId>, DecodeError> {
         if index == 0 {
             return Ok(None);
         }
-        let mapping = entry(&self.message.mapping_table, "mapping", index)?;
+        let mapping = entry(&self.message.mappings, "mapping", index)?;
         let place = usize::try_from(index).unwrap_or(0);
         if let Some(object) = self.objects[place] {
             return Ok(object);
