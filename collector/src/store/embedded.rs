@@ -40,6 +40,7 @@
 //! dictionaries go with it. Integers in keys are big endian, so that keys sort as numbers.
 
 mod append;
+mod cache;
 mod check;
 mod codec;
 mod dirty;
@@ -49,6 +50,7 @@ mod interner;
 mod interners;
 mod keyspaces;
 mod ledgers;
+mod lexicon;
 mod migrate;
 mod part;
 pub(super) mod plan;
@@ -74,6 +76,7 @@ use flamekeeper_wire::BatchId;
 use self::append::Writer;
 use self::group_sync::GroupSync;
 use self::keyspaces::Keyspaces;
+use self::lexicon::Lexicon;
 use self::room::Room;
 use self::tier::Kind;
 use super::{Appended, Deleted, HostSummary, MergedProfile, Selection, SeriesSummary, Store, StoreError, StoreStatus, TimeSeries};
@@ -87,7 +90,7 @@ pub use self::rollup::RolledUp;
 pub struct StoreLimits {
     /// Distinct stacks that one answer may merge.
     pub merged_stacks: usize,
-    /// Bytes of memory for blocks that were read.
+    /// Bytes of memory for what was read: half for blocks, half for entries of dictionaries.
     pub cache_bytes: u64,
     /// About how many bytes of memory the writer's dictionaries may take: where a fleet's stacks do not fit, they are read from disk.
     pub dictionary_bytes: u64,
@@ -96,6 +99,11 @@ pub struct StoreLimits {
     pub write_bytes: u64,
     /// Bytes that stay free on the file system: below, the oldest is deleted, and batches are sent away until there is room.
     pub min_free_bytes: u64,
+}
+
+/// The part of [`StoreLimits::cache_bytes`] that entries of dictionaries may take.
+const fn lexicon_bytes(limits: &StoreLimits) -> u64 {
+    limits.cache_bytes / 2
 }
 
 impl Default for StoreLimits {
@@ -114,6 +122,7 @@ pub struct EmbeddedStore {
     keeper: Mutex<()>,
     room: Room,
     deleted: Mutex<Deleted>,
+    lexicon: Lexicon,
     limits: StoreLimits,
 }
 
@@ -127,7 +136,9 @@ impl EmbeddedStore {
         let keyspaces = Keyspaces::open(folder, &limits)?;
         let writer = Mutex::new(Writer::new(&keyspaces, limits.dictionary_bytes)?);
         let room = Room::new(folder, limits.min_free_bytes);
-        Ok(Self { keyspaces, writer, sync: GroupSync::default(), keeper: Mutex::default(), room, deleted: Mutex::default(), limits })
+        let (sync, keeper, deleted) = (GroupSync::default(), Mutex::default(), Mutex::default());
+        let lexicon = Lexicon::new(lexicon_bytes(&limits));
+        Ok(Self { keyspaces, writer, sync, keeper, room, deleted, lexicon, limits })
     }
 
     /// Looks at every entry; to be called while nothing else is done with the store.
@@ -200,7 +211,7 @@ impl Store for EmbeddedStore {
     }
 
     fn merged(&self, selection: &Selection) -> Result<MergedProfile, StoreError> {
-        scan::merged(&self.keyspaces.view(), selection, self.limits.merged_stacks)
+        scan::merged(&self.keyspaces.view(), &self.lexicon, selection, self.limits.merged_stacks)
     }
 
     fn time_series(&self, selection: &Selection, by: &str, step: u64) -> Result<TimeSeries, StoreError> {

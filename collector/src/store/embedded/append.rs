@@ -1,7 +1,5 @@
 //! Storing a batch.
 
-use std::collections::HashMap;
-
 use fjall::{Keyspace, OwnedWriteBatch};
 use flamekeeper_profile::{Batch, LocationId, Object, ObjectId, Series, StackEnd, StackId, StringId, Tables, Timestamp, label};
 use flamekeeper_wire::BatchId;
@@ -11,7 +9,7 @@ use super::dirty::{DirtyKey, Lacks, Markers, Subject};
 use super::interners::{Interners, InternersBySlot};
 use super::keyspaces::{Keyspaces, TOTALS_KEY};
 use super::ledgers::{RawLedger, ledger_key};
-use super::records::{LocationRecord, ObjectRecord, encode_labels, encode_stack, encode_type};
+use super::records::{LocationRecord, ObjectRecord, encode_labels, encode_type, put_stack};
 use super::room::Room;
 use super::row::{self, RowHeader, RowKey, Table};
 use super::tier::{Kind, Width};
@@ -141,7 +139,8 @@ pub(super) struct Numbers<'a> {
     texts: Vec<Option<u32>>,
     objects: Vec<Option<u32>>,
     locations: Vec<Option<u32>>,
-    stacks: HashMap<(u32, StackId), u32, foldhash::fast::RandomState>,
+    /// Of each stack the service that it was met in last, and its number there.
+    stacks: Vec<Option<(u32, u32)>>,
     /// The locations of the stack at hand, kept for its memory.
     content: Vec<u32>,
 }
@@ -155,7 +154,7 @@ impl<'a> Numbers<'a> {
             texts: vec![None; tables.strings().len()],
             objects: vec![None; tables.objects().len()],
             locations: vec![None; tables.locations().len()],
-            stacks: HashMap::default(),
+            stacks: vec![None; tables.stacks().len()],
             content: Vec::new(),
         }
     }
@@ -180,7 +179,9 @@ impl<'a> Numbers<'a> {
     fn stack(&mut self, service: u32, id: StackId) -> Result<(u32, StackEnd), StoreError> {
         let tables = self.tables;
         let (locations, end) = tables.stack(id).map_or((&[][..], StackEnd::Unstated), |stack| (&*stack.locations, stack.end));
-        if let Some(number) = self.stacks.get(&(service, id)) {
+        if let Some(Some((known, number))) = self.stacks.get(id.index())
+            && *known == service
+        {
             return Ok((*number, end));
         }
         let mut numbers = std::mem::take(&mut self.content);
@@ -188,10 +189,10 @@ impl<'a> Numbers<'a> {
         for location in locations {
             numbers.push(self.location(*location)?);
         }
-        let content = encode_stack(numbers.iter().copied(), end);
+        let put = |out: &mut Vec<u8>| put_stack(out, &numbers, end);
+        let number = self.interners.stacks.intern_with(self.write, &service.to_be_bytes(), put)?;
         self.content = numbers;
-        let number = self.interners.stacks.intern(self.write, &service.to_be_bytes(), &content)?;
-        self.stacks.insert((service, id), number);
+        remember(&mut self.stacks, id.index(), (service, number));
         Ok((number, end))
     }
 
@@ -212,7 +213,7 @@ impl<'a> Numbers<'a> {
                 },
             },
         };
-        let number = self.interners.locations.intern(self.write, &[], &record.encode())?;
+        let number = self.interners.locations.intern_with(self.write, &[], |out| record.put(out))?;
         remember(&mut self.locations, id.index(), number);
         Ok(number)
     }
@@ -246,7 +247,7 @@ impl<'a> Numbers<'a> {
 }
 
 /// A handle that points nowhere is not remembered.
-fn remember(numbers: &mut [Option<u32>], index: usize, number: u32) {
+fn remember<T>(numbers: &mut [Option<T>], index: usize, number: T) {
     if let Some(place) = numbers.get_mut(index) {
         *place = Some(number);
     }

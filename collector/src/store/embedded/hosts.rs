@@ -1,14 +1,17 @@
 //! Hosts: which ones a selection has samples of, what they took and lost, and what they said of themselves.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use flamekeeper_profile::{Labels, Ledger, Window, label};
+use foldhash::fast::RandomState;
 
 use super::codec::Reader;
 use super::corrupt;
-use super::ledgers::{AgentLedger, RawLedger, decode_bucket, ledger_ordinal};
+use super::ledgers::{AgentLedger, RawParts, decode_some, ledger_ordinal};
 use super::part::{Part, Question, Row, read_series};
 use super::plan::Source;
+use super::records::read_labels;
 use super::row::Table;
 use super::tier::Kind;
 use super::view::View;
@@ -20,18 +23,21 @@ use crate::store::{HostSummary, StoreError};
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
     names: BTreeSet<String>,
-    /// Numbers of the part at hand that were seen already.
-    numbers: HashSet<u32>,
+    /// Numbers of hosts of the part at hand that were seen already.
+    numbers: HashSet<u32, RandomState>,
+    /// Numbers of series of one host each, the same.
+    series: HashSet<u32, RandomState>,
 }
 
 impl Hosts {
     /// To be called before the rows of another part.
     pub(super) fn next_part(&mut self) {
         self.numbers.clear();
+        self.series.clear();
     }
 
     pub(super) fn see(&mut self, row: &Row<'_>, words: &Words) -> Result<(), StoreError> {
-        if row.header.hosts.is_empty() {
+        if row.header.hosts.is_empty() && self.series.insert(row.key.series) {
             let host = row.labels.get(label::HOST);
             if !self.names.contains(host) {
                 self.names.insert(host.to_owned());
@@ -50,11 +56,8 @@ impl Hosts {
     /// took.
     pub(super) fn ledger(&self, view: &View, question: Question<'_>) -> Result<Ledger, StoreError> {
         let mut sum = Ledger::new();
-        ledgers(view, question, |labels, ledger| {
-            if self.names.contains(labels.get(label::HOST)) || question.selector.matches(labels) {
-                sum.add(&ledger.ledger);
-            }
-        })?;
+        let wanted = |labels: &Labels| self.names.contains(labels.get(label::HOST)) || question.selector.matches(labels);
+        ledgers(view, question, false, wanted, |_, ledger| sum.add(&ledger.ledger))?;
         Ok(sum)
     }
 }
@@ -64,39 +67,68 @@ pub(super) fn hosts(view: &View, window: Window) -> Result<Vec<HostSummary>, Sto
     let mut found: BTreeMap<Labels, AgentLedger> = BTreeMap::new();
     // The tier of minutes has no figures.
     let question = Question { window, selector: &Selector::default(), merged: false, step: None };
-    ledgers(view, question, |labels, ledger| match found.get_mut(labels) {
-        Some(sum) => sum.add(ledger),
-        None => found.extend([(labels.clone(), ledger.clone())]),
-    })?;
+    ledgers(
+        view,
+        question,
+        true,
+        |_| true,
+        |labels, ledger| match found.get_mut(labels) {
+            Some(sum) => sum.add(ledger),
+            None => found.extend([(labels.clone(), ledger.clone())]),
+        },
+    )?;
     let summary =
         |(labels, sum): (Labels, AgentLedger)| HostSummary { labels, last_seen: sum.to, ledger: sum.ledger, figures: sum.figures };
     Ok(found.into_iter().map(summary).collect())
 }
 
-/// Hands out the ledgers of a question's window with the labels of their agent.
-fn ledgers(view: &View, question: Question<'_>, mut visit: impl FnMut(&Labels, &AgentLedger)) -> Result<(), StoreError> {
+/// The agents of a part, each looked at once; none where it is not wanted.
+#[derive(Default)]
+struct Agents {
+    by_number: HashMap<u32, Option<Labels>, RandomState>,
+    by_bytes: HashMap<Box<[u8]>, Option<Labels>, RandomState>,
+}
+
+/// Hands out the ledgers of a question's window, of the agents that are wanted by their labels.
+fn ledgers(
+    view: &View,
+    question: Question<'_>,
+    figures: bool,
+    wanted: impl Fn(&Labels) -> bool,
+    mut visit: impl FnMut(&Labels, &AgentLedger),
+) -> Result<(), StoreError> {
+    let kept = |labels: Labels| wanted(&labels).then_some(labels);
     for part in Part::all(view, question) {
         let part = part?;
-        let mut agents: HashMap<u32, Labels> = HashMap::new();
+        let mut agents = Agents::default();
         for span in part.ledger_spans() {
             let prefix = [Table::Ledgers as u8];
             let since = if let Source::Lacking { since, .. } = span.source { since } else { 0 };
             match span.source {
                 Source::Raw | Source::Lacking { .. } => view.entries(Kind::Raw, &prefix, span.window, |key, value| {
-                    if ledger_ordinal(key).map_err(corrupt("ledger key"))? >= since {
-                        let raw = RawLedger::decode(value).map_err(corrupt("ledger"))?;
-                        visit(&raw.labels, &raw.ledger);
+                    if ledger_ordinal(key).map_err(corrupt("ledger key"))? < since {
+                        return Ok(());
+                    }
+                    let raw = RawParts::of(value).map_err(corrupt("ledger"))?;
+                    if !agents.by_bytes.contains_key(raw.labels) {
+                        let labels = read_labels(&mut Reader::new(raw.labels)).map_err(corrupt("ledger"))?;
+                        agents.by_bytes.insert(raw.labels.into(), kept(labels));
+                    }
+                    if let Some(Some(labels)) = agents.by_bytes.get(raw.labels) {
+                        visit(labels, &raw.ledger(figures).map_err(corrupt("ledger"))?);
                     }
                     Ok(())
                 })?,
                 Source::Tier(width) => view.entries(width.kind(), &prefix, span.window, |_, value| {
                     let mut numbered = Vec::new();
-                    decode_bucket(value, |number, ledger| numbered.push((number, ledger))).map_err(corrupt("ledgers"))?;
+                    decode_some(value, figures, |number, ledger| numbered.push((number, ledger))).map_err(corrupt("ledgers"))?;
                     for (number, ledger) in numbered {
-                        if let std::collections::hash_map::Entry::Vacant(vacant) = agents.entry(number) {
-                            vacant.insert(read_series(&part.words, number)?);
+                        if let Entry::Vacant(vacant) = agents.by_number.entry(number) {
+                            vacant.insert(kept(read_series(&part.words, number)?));
                         }
-                        visit(&agents[&number], &ledger);
+                        if let Some(labels) = &agents.by_number[&number] {
+                            visit(labels, &ledger);
+                        }
                     }
                     Ok(())
                 })?,

@@ -1,14 +1,11 @@
 //! A dictionary on disk: content to number and back.
 
-use std::collections::HashMap;
-
 use fjall::{Keyspace, OwnedWriteBatch};
 
+use super::cache::Cache;
 use super::engine;
 use crate::store::StoreError;
 
-/// What an entry of the cache takes beside its content.
-const CACHE_OVERHEAD: usize = 48;
 /// The longest key of the engine, which asserts it.
 const MAX_KEY: usize = 65_535;
 
@@ -98,9 +95,6 @@ fn last_number(key: &[u8]) -> Option<u32> {
     key.last_chunk().copied().map(u32::from_be_bytes)
 }
 
-/// Numbers by the key of their content.
-type Cache = HashMap<Box<[u8]>, u32, foldhash::fast::RandomState>;
-
 /// Gives numbers to contents. There is one writer, so that a number is given once.
 ///
 /// What was used lately is in memory, in two generations: a full young one becomes the old one, whose entries return to the young
@@ -110,7 +104,7 @@ pub(super) struct Interner {
     dictionary: Dictionary,
     young: Cache,
     old: Cache,
-    young_bytes: usize,
+    /// The next number within each prefix.
     next: Cache,
     /// The key at hand, kept for its memory.
     key: Vec<u8>,
@@ -118,48 +112,57 @@ pub(super) struct Interner {
 
 impl Interner {
     pub(super) fn new(dictionary: Dictionary) -> Self {
-        let cache = Cache::default;
-        Self { dictionary, young: cache(), old: cache(), young_bytes: 0, next: cache(), key: Vec::new() }
+        Self { dictionary, young: Cache::default(), old: Cache::default(), next: Cache::default(), key: Vec::new() }
     }
 
     /// The number of a content; a new one is added to `batch`.
     pub(super) fn intern(&mut self, batch: &mut OwnedWriteBatch, prefix: &[u8], content: &[u8]) -> Result<u32, StoreError> {
+        self.intern_with(batch, prefix, |key| key.extend_from_slice(content))
+    }
+
+    /// The number of a content that `write` appends to what it is given.
+    pub(super) fn intern_with(
+        &mut self,
+        batch: &mut OwnedWriteBatch,
+        prefix: &[u8],
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<u32, StoreError> {
         let mut key = std::mem::take(&mut self.key);
         key.clear();
         key.extend(self.dictionary.tag.map(|tag| tag.to_ascii_uppercase()));
         key.extend_from_slice(prefix);
-        key.extend_from_slice(content);
+        let content = key.len();
+        write(&mut key);
         let number = self.find_or_add(batch, prefix, content, &key);
         self.key = key;
         number
     }
 
-    fn find_or_add(&mut self, batch: &mut OwnedWriteBatch, prefix: &[u8], content: &[u8], key: &[u8]) -> Result<u32, StoreError> {
+    fn find_or_add(&mut self, batch: &mut OwnedWriteBatch, prefix: &[u8], content: usize, key: &[u8]) -> Result<u32, StoreError> {
         if key.len() > MAX_KEY {
             return Err(StoreError::TooLong { what: self.dictionary.name, bytes: key.len(), limit: MAX_KEY });
         }
         if let Some(number) = self.young.get(key) {
-            return Ok(*number);
+            return Ok(number);
         }
-        let (key, number) = match self.old.remove_entry(key) {
-            Some(known) => known,
+        let number = match self.old.remove(key) {
+            Some(number) => number,
             None => match self.dictionary.number_of(key)? {
-                Some(number) => (key.into(), number),
-                None => (key.into(), self.add(batch, prefix, content, key)?),
+                Some(number) => number,
+                None => self.add(batch, prefix, &key[content..], key)?,
             },
         };
-        self.young_bytes += key.len() + CACHE_OVERHEAD;
         self.young.insert(key, number);
         Ok(number)
     }
 
     fn add(&mut self, batch: &mut OwnedWriteBatch, prefix: &[u8], content: &[u8], key: &[u8]) -> Result<u32, StoreError> {
         let number = match self.next.get(prefix) {
-            Some(next) => *next,
+            Some(next) => next,
             None => self.dictionary.next(prefix)?,
         };
         let next = number.checked_add(1).ok_or_else(|| self.dictionary.corrupt(number))?;
-        self.next.insert(prefix.into(), next);
+        self.next.insert(prefix, next);
         batch.insert(&self.dictionary.keyspace, self.dictionary.number_key(prefix, number), content);
         batch.insert(&self.dictionary.keyspace, key, number.to_be_bytes());
         Ok(number)
@@ -167,9 +170,8 @@ impl Interner {
 
     /// Keeps each generation below so many bytes. Only between batches: the young one holds what the open batch has added.
     pub(super) fn trim(&mut self, generation_bytes: usize) {
-        if self.young_bytes > generation_bytes {
+        if self.young.bytes() > generation_bytes {
             self.old = std::mem::take(&mut self.young);
-            self.young_bytes = 0;
         }
     }
 }

@@ -50,7 +50,7 @@ impl std::fmt::Debug for Keyspaces {
 impl Keyspaces {
     pub(super) fn open(folder: &Path, limits: &StoreLimits) -> Result<Self, StoreError> {
         let opened = Database::builder(folder)
-            .cache_size(limits.cache_bytes)
+            .cache_size(limits.cache_bytes - super::lexicon_bytes(limits))
             .max_journaling_size(limits.write_bytes.max(LEAST_JOURNAL_BYTES))
             .open();
         let database = opened.map_err(|error| match error {

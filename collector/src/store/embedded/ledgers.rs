@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use flamekeeper_profile::{AgentFigures, Batch, Labels, Ledger, Timestamp};
 
 use super::codec::{Damaged, Reader, put, put_bytes};
-use super::records::{put_figures, put_labels, put_ledger, read_figures, read_labels, read_ledger};
+use super::records::{put_figures, put_labels, put_ledger, read_figures, read_labels, read_ledger, skip_labels};
 use super::row::Table;
 
 /// The key of a batch's ledger.
@@ -71,10 +71,32 @@ impl RawLedger {
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
+        let raw = RawParts::of(bytes)?;
+        Ok(Self { labels: read_labels(&mut Reader::new(raw.labels))?, ledger: raw.ledger(true)? })
+    }
+}
+
+/// The ledger of a batch whose labels are not read: there are far more ledgers than agents.
+pub(super) struct RawParts<'a> {
+    to: Timestamp,
+    /// As [`read_labels`] reads them.
+    pub(super) labels: &'a [u8],
+    rest: Reader<'a>,
+}
+
+impl<'a> RawParts<'a> {
+    pub(super) fn of(bytes: &'a [u8]) -> Result<Self, Damaged> {
         let mut reader = Reader::new(bytes);
         let to = Timestamp(reader.number()?);
-        let (labels, ledger) = (read_labels(&mut reader)?, read_ledger(&mut reader)?);
-        Ok(Self { labels, ledger: AgentLedger { to, ledger, figures: read_figures(&mut reader)? } })
+        let labels = skip_labels(&mut reader)?;
+        Ok(Self { to, labels, rest: reader })
+    }
+
+    /// The ledger, with the figures where they are wanted.
+    pub(super) fn ledger(mut self, figures: bool) -> Result<AgentLedger, Damaged> {
+        let ledger = read_ledger(&mut self.rest)?;
+        let figures = if figures { read_figures(&mut self.rest)? } else { AgentFigures::default() };
+        Ok(AgentLedger { to: self.to, ledger, figures })
     }
 }
 
@@ -96,13 +118,19 @@ pub(super) fn encode_bucket(ledgers: &BucketLedgers, with_figures: bool) -> Vec<
     out
 }
 
-pub(super) fn decode_bucket(bytes: &[u8], mut visit: impl FnMut(u32, AgentLedger)) -> Result<(), Damaged> {
+pub(super) fn decode_bucket(bytes: &[u8], visit: impl FnMut(u32, AgentLedger)) -> Result<(), Damaged> {
+    decode_some(bytes, true, visit)
+}
+
+/// As [`decode_bucket`], with the figures where they are wanted.
+pub(super) fn decode_some(bytes: &[u8], figures: bool, mut visit: impl FnMut(u32, AgentLedger)) -> Result<(), Damaged> {
     let mut reader = Reader::new(bytes);
     while !reader.is_empty() {
         let labels = reader.small()?;
         let to = Timestamp(reader.number()?);
         let ledger = read_ledger(&mut reader)?;
-        let figures = read_figures(&mut Reader::new(reader.bytes()?))?;
+        let told = reader.bytes()?;
+        let figures = if figures { read_figures(&mut Reader::new(told))? } else { AgentFigures::default() };
         visit(labels, AgentLedger { to, ledger, figures });
     }
     Ok(())

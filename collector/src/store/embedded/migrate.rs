@@ -22,6 +22,7 @@ use super::dirty::{DirtyKey, Subject};
 use super::interner::Dictionary;
 use super::interners::InternersBySlot;
 use super::keyspaces::Keyspaces;
+use super::lexicon::Lexicon;
 use super::part::read_series;
 use super::records::decode_type;
 use super::resolve::Resolver;
@@ -29,7 +30,10 @@ use super::tier::{Kind, Slot, Width};
 use super::words::Words;
 use super::{corrupt, engine, ledgers, row};
 use crate::store::StoreError;
+use crate::watch::Ticker;
 
+/// Memory for entries of dictionaries that were read.
+const LEXICON_BYTES: u64 = 32 << 20;
 /// Rows that one write takes over.
 const CHUNK: usize = 2048;
 
@@ -145,6 +149,7 @@ fn write_rows(keyspaces: &Keyspaces, interners: &mut InternersBySlot, tables: &T
 struct Old {
     words: Words,
     types: HashMap<u32, SampleType>,
+    lexicon: Lexicon,
 }
 
 impl Old {
@@ -161,7 +166,7 @@ impl Old {
             // It had none, and no row refers to one.
             hosts: dictionary("services")?,
         };
-        Ok(Self { words, types: HashMap::new() })
+        Ok(Self { words, types: HashMap::new(), lexicon: Lexicon::new(LEXICON_BYTES) })
     }
 
     fn row(&mut self, key: &[u8], value: &[u8], tables: &mut Tables) -> Result<OldRow, StoreError> {
@@ -180,9 +185,14 @@ impl Old {
         let labels = read_series(&self.words, word(16))?;
         let mut stacks = Vec::new();
         read_stacks(value, |stack, value| stacks.push((stack, value))).map_err(corrupt("row"))?;
-        let mut resolver = Resolver::new(&self.words, tables);
-        let values = stacks.into_iter().map(|(stack, value)| Ok((resolver.stack(word(0), stack)?.0, value)));
-        let series = Series { labels, sample_type, values: values.collect::<Result<_, StoreError>>()? };
+        let ticker = Ticker::current();
+        let numbers: Vec<u32> = stacks.iter().map(|(stack, _)| *stack).collect();
+        let mut ids = Vec::with_capacity(stacks.len());
+        // What it had was one slot.
+        let slot = Slot::of(Kind::Words, Timestamp(0));
+        Resolver::new((slot, &self.words), &self.lexicon, &ticker, tables).stacks(word(0), &numbers, |id, _| ids.push(id))?;
+        let values = ids.into_iter().zip(stacks).map(|(id, (_, value))| (id, value)).collect();
+        let series = Series { labels, sample_type, values };
         Ok(OldRow { from: Timestamp(long(8)), ordinal: long(20), series })
     }
 }

@@ -12,7 +12,7 @@ use super::dirty::Subject;
 use super::plan::{Dirty, Source, Span, plan};
 use super::records::{decode_type, read_labels};
 use super::row::{self, RowHeader, RowKey, Table};
-use super::tier::{Kind, Width};
+use super::tier::{Kind, Slot, Width};
 use super::view::View;
 use super::words::Words;
 use crate::selector::Selector;
@@ -59,20 +59,26 @@ pub(super) struct Row<'a> {
 
 /// A part of a question's window.
 pub(super) struct Part<'a> {
+    /// The slot of its dictionaries.
+    pub(super) slot: Slot,
     pub(super) words: Words,
     pub(super) view: &'a View,
     pub(super) question: Question<'a>,
     window: Window,
     dirty: HashMap<Subject, Dirty>,
     /// Sets of labels that were looked at, by number; none where the selector refuses them.
-    series: HashMap<u32, Option<Labels>>,
+    series: Series,
 }
+
+/// Sets of labels by their number.
+type Series = HashMap<u32, Option<Labels>, foldhash::fast::RandomState>;
 
 impl<'a> Part<'a> {
     /// The parts of a question, oldest first.
     pub(super) fn all(view: &'a View, question: Question<'a>) -> impl Iterator<Item = Result<Self, StoreError>> {
-        view.parts(question.window)
-            .map(move |(window, words)| Ok(Self { words, view, question, window, dirty: view.dirty(window)?, series: HashMap::new() }))
+        view.parts(question.window).map(move |(window, slot, words)| {
+            Ok(Self { slot, words, view, question, window, dirty: view.dirty(window)?, series: Series::default() })
+        })
     }
 
     /// The services and types that are wanted.
@@ -135,12 +141,7 @@ impl<'a> Part<'a> {
 }
 
 /// The labels of a number, where the selector takes them.
-fn labels<'a>(
-    words: &Words,
-    cache: &'a mut HashMap<u32, Option<Labels>>,
-    number: u32,
-    selector: &Selector,
-) -> Result<Option<&'a Labels>, StoreError> {
+fn labels<'a>(words: &Words, cache: &'a mut Series, number: u32, selector: &Selector) -> Result<Option<&'a Labels>, StoreError> {
     let labels = match cache.entry(number) {
         Entry::Occupied(known) => known.into_mut(),
         Entry::Vacant(vacant) => {

@@ -27,6 +27,16 @@ pub(super) fn read_labels(reader: &mut Reader<'_>) -> Result<Labels, Damaged> {
     Ok(labels)
 }
 
+/// Passes over labels; gives their bytes.
+pub(super) fn skip_labels<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Damaged> {
+    let before = reader.rest();
+    for _ in 0..reader.number()? {
+        reader.bytes()?;
+        reader.bytes()?;
+    }
+    Ok(&before[..before.len() - reader.rest().len()])
+}
+
 pub(super) fn encode_type(sample_type: &SampleType) -> Vec<u8> {
     let mut out = Vec::new();
     for text in [&sample_type.name, &sample_type.unit, &sample_type.period_name, &sample_type.period_unit] {
@@ -82,6 +92,7 @@ impl ObjectRecord {
 }
 
 /// A location whose object and texts are numbers of their dictionaries.
+#[derive(Clone, Debug)]
 pub(super) struct LocationRecord {
     pub(super) kind: FrameKind,
     pub(super) object: Option<u32>,
@@ -91,17 +102,15 @@ pub(super) struct LocationRecord {
 }
 
 impl LocationRecord {
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
         out.push(self.kind.code());
-        put(&mut out, self.object.map_or(0, |object| u64::from(object) + 1));
-        put(&mut out, self.address);
+        put(out, self.object.map_or(0, |object| u64::from(object) + 1));
+        put(out, self.address);
         for (function, file, line) in &self.lines {
             for part in [function, file, line] {
-                put(&mut out, u64::from(*part));
+                put(out, u64::from(*part));
             }
         }
-        out
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
@@ -120,12 +129,11 @@ impl LocationRecord {
     }
 }
 
-pub(super) fn encode_stack(locations: impl Iterator<Item = u32>, end: StackEnd) -> Vec<u8> {
-    let mut out = vec![end_code(end)];
+pub(super) fn put_stack(out: &mut Vec<u8>, locations: &[u32], end: StackEnd) {
+    out.push(end_code(end));
     for location in locations {
-        put(&mut out, u64::from(location));
+        put(out, u64::from(*location));
     }
-    out
 }
 
 pub(super) fn decode_stack(bytes: &[u8], locations: &mut Vec<u32>) -> Result<StackEnd, Damaged> {
@@ -183,17 +191,24 @@ mod tests {
     #[test]
     fn round_trips() {
         let labels = Labels::new().with("service", "api").with("host", "web-1");
-        assert_eq!(read_labels(&mut Reader::new(&encode_labels(&labels))), Ok(labels));
+        let encoded = [encode_labels(&labels), vec![7]].concat();
+        let mut reader = Reader::new(&encoded);
+        assert_eq!(skip_labels(&mut reader), Ok(&encoded[..encoded.len() - 1]));
+        assert_eq!(reader.rest(), [7]);
+        assert_eq!(read_labels(&mut Reader::new(&encoded)), Ok(labels));
         let sample_type = SampleType::cpu(50);
         assert_eq!(decode_type(&encode_type(&sample_type)), Ok(sample_type));
         let id = BuildId::new(BuildIdKind::Go, b"x/y").unwrap();
         let object = ObjectRecord { path: 7, build_id: Some(id.clone()) }.encode();
         assert_eq!(ObjectRecord::decode(&object).unwrap().build_id, Some(id));
         let location = LocationRecord { kind: FrameKind::Kernel, object: Some(0), address: u64::MAX, lines: vec![(1, 2, 3), (4, 5, 6)] };
-        let read = LocationRecord::decode(&location.encode()).unwrap();
+        let mut out = Vec::new();
+        location.put(&mut out);
+        let read = LocationRecord::decode(&out).unwrap();
         assert_eq!((read.kind, read.object, read.address, read.lines), (FrameKind::Kernel, Some(0), u64::MAX, location.lines));
         let mut locations = Vec::new();
-        let stack = encode_stack([9, 8, 1 << 30].into_iter(), StackEnd::Unstated);
+        let mut stack = Vec::new();
+        put_stack(&mut stack, &[9, 8, 1 << 30], StackEnd::Unstated);
         assert_eq!(decode_stack(&stack, &mut locations), Ok(StackEnd::Unstated));
         assert_eq!(locations, [9, 8, 1 << 30]);
         let mut ledger = Ledger::new();

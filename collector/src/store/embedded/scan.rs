@@ -2,21 +2,23 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use flamekeeper_profile::{Completeness, Labels, Merged, SampleType, StackId, Window};
+use flamekeeper_profile::{Completeness, Labels, SampleType, Window};
 
 use super::corrupt;
 use super::hosts::Hosts;
+use super::lexicon::Lexicon;
 use super::part::{Part, Question, Row};
 use super::resolve::Resolver;
 use super::row::{self, RowHeader};
 use super::sums::Sums;
+use super::tier::Slot;
 use super::view::View;
 use super::words::Words;
 use crate::selector::Selector;
 use crate::store::{MAX_CELLS, MAX_POINTS, MergedProfile, Selection, SeriesSummary, StoreError, TimeSeries};
 
 /// See [`crate::store::Store::merged`].
-pub(super) fn merged(view: &View, selection: &Selection, limit: usize) -> Result<MergedProfile, StoreError> {
+pub(super) fn merged(view: &View, lexicon: &Lexicon, selection: &Selection, limit: usize) -> Result<MergedProfile, StoreError> {
     let question = Question::new(selection.window, &selection.selector, None, None);
     let mut answer = MergedProfile::default();
     let mut hosts = Hosts::default();
@@ -36,7 +38,7 @@ pub(super) fn merged(view: &View, selection: &Selection, limit: usize) -> Result
             distinct += sums.len();
             found.push((service, sample_type, sums.drain()));
         }
-        resolve(view, &words, &found, &mut answer)?;
+        resolve((part.slot, &words), (view, lexicon), &found, &mut answer)?;
     }
     answer.completeness.ledger = hosts.ledger(view, question)?;
     Ok(answer)
@@ -46,26 +48,32 @@ pub(super) fn merged(view: &View, selection: &Selection, limit: usize) -> Result
 type Found = (u32, SampleType, Vec<(u32, u64)>);
 
 /// Adds sums by number to the answer, as what the numbers stand for.
-fn resolve(view: &View, words: &Words, found: &[Found], answer: &mut MergedProfile) -> Result<(), StoreError> {
-    let Merged { tables, .. } = &mut answer.merged;
-    let mut resolver = Resolver::new(words, tables);
-    let mut values: Vec<(StackId, usize, u64)> = Vec::new();
-    for (place, (service, sample_type, sums)) in found.iter().enumerate() {
-        if !sums.is_empty() {
-            sample_type.query_unit().clone_into(&mut answer.unit);
-        }
-        // In the order of their numbers the dictionary's blocks are read once each.
-        for (stack, value) in sums {
-            view.ticker.tick().map_err(StoreError::Stopped)?;
-            let (stack, end) = resolver.stack(*service, *stack)?;
+fn resolve(
+    part: (Slot, &Words),
+    (view, lexicon): (&View, &Lexicon),
+    found: &[Found],
+    answer: &mut MergedProfile,
+) -> Result<(), StoreError> {
+    let MergedProfile { merged, unit, completeness } = answer;
+    let mut stacks = Vec::new();
+    let mut resolver = Resolver::new(part, lexicon, &view.ticker, &mut merged.tables);
+    for (service, sample_type, sums) in found.iter().filter(|(_, _, sums)| !sums.is_empty()) {
+        sample_type.query_unit().clone_into(unit);
+        let numbers: Vec<u32> = sums.iter().map(|(stack, _)| *stack).collect();
+        let mut values = sums.iter().map(|(_, value)| *value);
+        resolver.stacks(*service, &numbers, |stack, end| {
+            let value = values.next().unwrap_or_default();
             if sample_type.is_periodic() {
-                answer.completeness.count(*value, end);
+                completeness.count(value, end);
             }
-            values.push((stack, place, *value));
-        }
+            stacks.push(stack);
+        })?;
     }
-    for (stack, place, value) in values {
-        answer.merged.add(stack, &found[place].1, value);
+    let mut stacks = stacks.into_iter();
+    for (_, sample_type, sums) in found {
+        for ((_, value), stack) in sums.iter().zip(&mut stacks) {
+            merged.add(stack, sample_type, *value);
+        }
     }
     Ok(())
 }

@@ -40,9 +40,9 @@ impl View {
     }
 
     /// The parts of a window by the dictionaries that belong to them, oldest first.
-    pub(super) fn parts(&self, window: Window) -> impl Iterator<Item = (Window, Words)> {
+    pub(super) fn parts(&self, window: Window) -> impl Iterator<Item = (Window, Slot, Words)> {
         let clip = move |slot: Window| Window::new(slot.from.max(window.from), slot.to.min(window.to));
-        self.slots(Kind::Words, window).map(move |(slot, keyspace)| (clip(slot.window()), Words::new(keyspace)))
+        self.slots(Kind::Words, window).map(move |(slot, keyspace)| (clip(slot.window()), slot, Words::new(keyspace)))
     }
 
     /// The entries whose key begins with `prefix` and goes on with a start in the window, over all slots of a kind.
