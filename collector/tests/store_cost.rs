@@ -39,6 +39,12 @@ fn cpu_seconds() -> f64 {
     (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
 }
 
+/// CPU time of this thread (Documentation/scheduler/sched-stats.rst: the first number is nanoseconds on a CPU).
+fn thread_cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(stat.split_whitespace().next().unwrap().parse().unwrap())
+}
+
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     times[times.len() / 2]
@@ -99,11 +105,31 @@ fn together(fleet: &Fleet, from: Timestamp, seconds: u64, stacks: impl Fn(u64) -
     (all, rows)
 }
 
-/// The full minutes, as bodies that agents would send. Gives rows, CPU seconds, and the medians of a batch.
-fn ingest(store: &EmbeddedStore) -> (u64, f64) {
+/// What became of a body: the time that it took, and the CPU time of this thread to unzip, decode and store it.
+struct Stored {
+    wall: Duration,
+    cpu: [Duration; 3],
+}
+
+fn store_body(store: &EmbeddedStore, body: &[u8], window: u64) -> Stored {
+    let (start, limits) = (Instant::now(), Limits::default());
+    let mut marks = vec![thread_cpu()];
+    let body = gzip::decompress(body, limits.decompressed_bytes).unwrap();
+    marks.push(thread_cpu());
+    let batch = flamekeeper_wire::decode(&body, &limits).unwrap();
+    marks.push(thread_cpu());
+    let host = batch.labels.get("host").replace('-', "_");
+    store.append(&id(&host, window), batch).unwrap();
+    marks.push(thread_cpu());
+    let cpu = [0, 1, 2].map(|phase| marks[phase + 1].saturating_sub(marks[phase]));
+    Stored { wall: start.elapsed(), cpu }
+}
+
+/// The full minutes, as bodies that agents would send; prints what they took.
+fn ingest(store: &EmbeddedStore) -> u64 {
     let fleet = Fleet::new(0..SERVICES);
     let (mut rows, mut cpu, mut wall, mut bytes) = (0, 0.0, 0.0, 0);
-    let times = Mutex::new(Vec::new());
+    let all = Mutex::new(Vec::new());
     for window in 0..FULL_MINUTES * 6 {
         let from = Timestamp(END.0 - FULL_MINUTES * MINUTE + window * 10 * SECOND);
         let bodies: Vec<Vec<u8>> = (0..HOSTS)
@@ -119,13 +145,8 @@ fn ingest(store: &EmbeddedStore) -> (u64, f64) {
             for _ in 0..2 {
                 scope.spawn(|| {
                     while let Some(body) = bodies.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
-                        let start = Instant::now();
-                        let limits = Limits::default();
-                        let body = gzip::decompress(body, limits.decompressed_bytes).unwrap();
-                        let batch = flamekeeper_wire::decode(&body, &limits).unwrap();
-                        let host = batch.labels.get("host").replace('-', "_");
-                        store.append(&id(&host, window), batch).unwrap();
-                        times.lock().unwrap().push(start.elapsed());
+                        let stored = store_body(store, body, window);
+                        all.lock().unwrap().push(stored);
                     }
                 });
             }
@@ -133,14 +154,23 @@ fn ingest(store: &EmbeddedStore) -> (u64, f64) {
         cpu += cpu_seconds() - cpu_before;
         wall += start.elapsed().as_secs_f64();
     }
-    let median = median(times.into_inner().unwrap());
+    let all = all.into_inner().unwrap();
+    let count = all.len() as u64;
     eprintln!(
-        "ingest: {rows} rows; unzipped, decoded and stored durably: {:.0} rows per CPU second, {:.0} rows/s by two threads, {median:.1?} a batch at the median, {} bytes a body",
+        "ingest: {rows} rows, {} of {} bytes a body; unzipped, decoded and stored durably: {:.0} rows per CPU second (the whole process), {:.0} rows/s by two threads",
+        count,
+        bytes as u64 / count,
         rows as f64 / cpu,
         rows as f64 / wall,
-        bytes as u64 / (FULL_MINUTES * 6 * HOSTS)
     );
-    (rows, cpu)
+    let [unzip, decode, append] = [0, 1, 2].map(|phase| median(all.iter().map(|stored| stored.cpu[phase]).collect()));
+    eprintln!(
+        "a body of {} rows, medians: {:.1?} of wall time; of CPU time {unzip:.1?} to unzip, {decode:.1?} to decode, {append:.1?} to store, together {:.0} rows a second",
+        rows / count,
+        median(all.iter().map(|stored| stored.wall).collect()),
+        rows as f64 / count as f64 / (unzip + decode + append).as_secs_f64()
+    );
+    rows
 }
 
 fn roll_up(store: &EmbeddedStore, what: &str, now: Timestamp) {
@@ -157,20 +187,23 @@ const QUESTIONS: u32 = 15;
 fn ask(store: &EmbeddedStore, window: Window, selector: &str) -> (String, u64, usize) {
     let selection = Selection { window, profile_type: "cpu".into(), selector: selector.parse().unwrap() };
     let mut answer = (0, 0);
-    let cpu = cpu_seconds();
-    let times = (0..QUESTIONS).map(|_| {
-        let start = Instant::now();
+    let mut times = [const { Vec::new() }; 3];
+    for _ in 0..QUESTIONS {
+        let (start, cpu) = (Instant::now(), thread_cpu());
         let found = store.merged(&selection).unwrap();
+        let merged = thread_cpu();
         let mut profile = Profile::new("cpu");
         (profile.merged, profile.unit, profile.window, profile.completeness) = (found.merged, found.unit, window, found.completeness);
         let named = profile.symbolize(&Names);
         let tree = named.tree();
         answer = (named.total().samples, tree.nodes().len());
-        start.elapsed()
-    });
-    let times = median(times.collect());
+        let all = [start.elapsed(), thread_cpu().saturating_sub(cpu), merged.saturating_sub(cpu)];
+        times.iter_mut().zip(all).for_each(|(times, time)| times.push(time));
+    }
     // The machine may be busy with something else: CPU time is the part that is this question's.
-    let took = format!("{times:.1?} at the median, {:.1} ms of CPU at the mean,", (cpu_seconds() - cpu) * 1000.0 / f64::from(QUESTIONS));
+    let first = times[0][0];
+    let [wall, cpu, merged] = times.map(median);
+    let took = format!("{wall:.1?} at the median (the first {first:.1?}), {cpu:.1?} of CPU ({merged:.1?} in the store)");
     (took, answer.0, answer.1)
 }
 
@@ -182,7 +215,7 @@ fn cost_of_a_fleet() {
     let store = open(folder.path());
     past(&store);
     roll_up(&store, "a week of one service", Timestamp(END.0 - FULL_MINUTES * MINUTE));
-    let (rows, _) = ingest(&store);
+    let rows = ingest(&store);
     roll_up(&store, "the full minutes", END);
     for (what, length) in [("10 min", 10 * MINUTE), ("1 h", HOUR), ("24 h", DAY), ("7 d", 7 * DAY)] {
         let window = Window::new(Timestamp(END.0 - length), END);
