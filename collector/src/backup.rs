@@ -4,7 +4,9 @@
 //! 2. A backup, and a restored directory, has its name only once it is whole and on the disk: until then it is called `NAME.partial`.
 //! 3. Restoring checks each file against the list, and refuses a directory that holds anything.
 //!
-//! Of the data directory all regular files are taken but the lock; uploads that are under way are not worth keeping, and are not.
+//! Taken are profiles, symbols, and every file that lies in the data directory itself: the marks of deploys (`marks.jsonl`). Not taken are the
+//! locks, uploads that are under way with the identity by which agents know what they have offered (`uploads`: to a restored collector they offer
+//! all again), and the memory of what debuginfod servers do not have (`debuginfod`: they are asked again).
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -17,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 const LIST: &str = "flamekeeper-backup.json";
 /// The largest list that is read: some 100,000 files.
 const MAX_LIST: u64 = 64 << 20;
-/// Directories that are copied: profiles and symbols.
+/// Directories that are copied with all that is in them: profiles and symbols.
 const PARTS: [&str; 2] = ["profiles", "symbols"];
 /// The engine's lock file.
 const LOCK: &str = "lock";
@@ -91,6 +93,12 @@ pub fn backup(data_dir: &Path, to: &Path) -> Result<Copied, BackupError> {
     let (mut files, mut folders) = (Vec::new(), Vec::new());
     for part in PARTS {
         find(data_dir, Path::new(part), &mut files, &mut folders)?;
+    }
+    for entry in fs::read_dir(data_dir).map_err(at(data_dir))? {
+        let entry = entry.map_err(at(data_dir))?;
+        if entry.file_type().map_err(at(data_dir))?.is_file() {
+            files.push(entry.file_name().into());
+        }
     }
     let mut list = List { version: env!("CARGO_PKG_VERSION").into(), folders, files: Vec::new() };
     for path in files {
