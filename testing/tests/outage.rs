@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this file is tests")]
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flamekeeper_testing::flamegraph::number;
 use flamekeeper_testing::host::Host;
 use flamekeeper_testing::http::encode;
+use flamekeeper_testing::programs::wait_for;
 use flamekeeper_testing::shares::assert_time;
 use flamekeeper_testing::workload::{Program, Running};
 
@@ -79,6 +82,70 @@ fn batch_sent_twice_counts_once() {
     let status = host.status();
     assert!(number(&status["duplicates"]).unwrap() >= batches - 1, "{status}");
     assert_eq!(number(&status["samples_taken"]).unwrap(), number(&status["samples_stored"]).unwrap(), "{status}");
+}
+
+/// A collector that has no room for bodies sends the agent away. The agent waits as long as it is asked to before it comes again, and when
+/// there is room, all that it took is stored, once.
+#[test]
+fn collector_without_room() {
+    let mut host = Host::with_collector("room");
+    let mut room = Room::default();
+    room.fill(&host);
+    let begun = Instant::now();
+    let mut command = host.agent_command();
+    command.args(["--frequency-hz", "99", "--window", "1s", "--host-name", "test-host"]);
+    host.agent = Some(flamekeeper_testing::programs::Running::start("agent", &mut command));
+    let sent_away = |host: &Host, room: &Room| number(&host.status()["deferred"]).unwrap() - room.refused;
+    wait_for("the agent to be sent away", Duration::from_secs(120), || {
+        // What was held for long is soon taken for a body that does not come.
+        if room.held.iter().any(|(_, since)| since.elapsed() > Duration::from_secs(15)) {
+            room.held.clear();
+            room.fill(&host);
+        }
+        (sent_away(&host, &room) >= 3).then_some(())
+    });
+    // It was asked to wait for 2 s each time, and one agent sends one batch at a time.
+    let (times, seconds) = (sent_away(&host, &room), begun.elapsed().as_secs());
+    assert!(times <= seconds / 2 + 2, "sent away {times} times in {seconds} s");
+    room.held.clear();
+    wait_for("the batches to be stored", Duration::from_secs(60), || (number(&host.status()["batches"]).ok()? >= 3).then_some(()));
+    host.stop_agent();
+    let status = host.status();
+    let said = host.agent.as_mut().unwrap().wait_for_line("sampling has ended", Duration::from_secs(5));
+    let taken = number(&status["samples_taken"]).unwrap();
+    assert!(said.contains(&format!("samples={taken} ")), "the collector has {taken} samples, the agent says: {said}");
+    assert_eq!((number(&status["samples_stored"]).unwrap(), &status["lost"]), (taken, &serde_json::json!({})), "{status}");
+}
+
+/// The room that a collector has for bodies, taken by requests that state one and do not send it.
+#[derive(Default)]
+struct Room {
+    held: Vec<(TcpStream, Instant)>,
+    /// How many of these requests were sent away themselves.
+    refused: u64,
+}
+
+impl Room {
+    /// Takes all room that there is, down to the last KiB.
+    fn fill(&mut self, host: &Host) {
+        let mut size = 16 << 20;
+        while size >= 1 << 10 {
+            let mut stream = TcpStream::connect(host.address).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+            let head = format!("Host: test\r\nExpect: 100-continue\r\nContent-Length: {size}\r\n\r\n");
+            stream.write_all(format!("POST /v1development/profiles HTTP/1.1\r\n{head}").as_bytes()).unwrap();
+            let mut status = [0; 12];
+            stream.read_exact(&mut status).unwrap();
+            match &status {
+                b"HTTP/1.1 100" => self.held.push((stream, Instant::now())),
+                b"HTTP/1.1 503" => {
+                    self.refused += 1;
+                    size /= 2;
+                }
+                other => panic!("{}", String::from_utf8_lossy(other)),
+            }
+        }
+    }
 }
 
 fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
