@@ -48,12 +48,38 @@ pub(super) struct Lexicon {
 /// What an entry takes beside what it points to.
 const OVERHEAD: usize = 72;
 
-fn stack_bytes(stack: &KnownStack) -> usize {
-    OVERHEAD + stack.locations.len() * size_of::<u32>()
+/// What is kept of a dictionary.
+trait Kept: Clone {
+    type Key: Copy + Eq + std::hash::Hash;
+
+    fn of(entries: &mut Entries) -> &mut HashMap<Self::Key, Self, RandomState>;
+
+    /// About how many bytes of memory it takes.
+    fn bytes(&self) -> usize;
 }
 
-const fn location_bytes(location: &LocationRecord) -> usize {
-    OVERHEAD + location.lines.len() * size_of::<(u32, u32, u32)>()
+impl Kept for KnownStack {
+    type Key = (u32, u32);
+
+    fn of(entries: &mut Entries) -> &mut HashMap<Self::Key, Self, RandomState> {
+        &mut entries.stacks
+    }
+
+    fn bytes(&self) -> usize {
+        OVERHEAD + self.locations.len() * size_of::<u32>()
+    }
+}
+
+impl Kept for LocationRecord {
+    type Key = u32;
+
+    fn of(entries: &mut Entries) -> &mut HashMap<Self::Key, Self, RandomState> {
+        &mut entries.locations
+    }
+
+    fn bytes(&self) -> usize {
+        OVERHEAD + self.lines.len() * size_of::<(u32, u32, u32)>()
+    }
 }
 
 impl Lexicon {
@@ -76,9 +102,7 @@ impl Lexicon {
             let end = decode_stack(&content, &mut locations).map_err(|_| words.stacks.corrupt(number))?;
             Ok(KnownStack { end, locations: locations.into() })
         };
-        let key = |number: &u32| (service, *number);
-        let of: fn(&mut Entries) -> &mut HashMap<_, KnownStack, RandomState> = |entries| &mut entries.stacks;
-        self.fetch(slot, numbers.iter().map(key), (of, stack_bytes), |(_, number)| read(number), ticker)
+        self.fetch(slot, numbers.iter().map(|number| (service, *number)), |(_, number)| read(number), ticker)
     }
 
     /// The locations of numbers, in the same order.
@@ -92,28 +116,26 @@ impl Lexicon {
             let content = words.locations.content(&[], number)?;
             LocationRecord::decode(&content).map_err(|_| words.locations.corrupt(number))
         };
-        let of: fn(&mut Entries) -> &mut HashMap<u32, LocationRecord, RandomState> = |entries| &mut entries.locations;
-        self.fetch(slot, numbers.iter().copied(), (of, location_bytes), read, ticker)
+        self.fetch(slot, numbers.iter().copied(), read, ticker)
     }
 
     /// Takes what is known, and reads the rest without holding the lock.
-    fn fetch<K: Copy + Eq + std::hash::Hash, T: Clone>(
+    fn fetch<T: Kept>(
         &self,
         slot: Slot,
-        keys: impl Iterator<Item = K> + Clone,
-        (of, bytes): (fn(&mut Entries) -> &mut HashMap<K, T, RandomState>, fn(&T) -> usize),
-        read: impl Fn(K) -> Result<T, StoreError>,
+        keys: impl Iterator<Item = T::Key> + Clone,
+        read: impl Fn(T::Key) -> Result<T, StoreError>,
         ticker: &Ticker,
     ) -> Result<Vec<T>, StoreError> {
         let mut found: Vec<Option<T>> = {
             let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
             let (young, old) = &mut *generations;
-            let (known, mut older) = (of(young.slots.entry(slot).or_default()), old.slots.get_mut(&slot).map(of));
+            let (known, mut older) = (T::of(young.slots.entry(slot).or_default()), old.slots.get_mut(&slot).map(T::of));
             let mut moved = 0;
-            let mut take = |key: K| match known.get(&key) {
+            let mut take = |key: T::Key| match known.get(&key) {
                 Some(entry) => Some(entry.clone()),
                 None => older.as_mut()?.remove(&key).inspect(|entry| {
-                    moved += bytes(entry);
+                    moved += entry.bytes();
                     known.insert(key, entry.clone());
                 }),
             };
@@ -131,8 +153,8 @@ impl Lexicon {
         }
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         let (young, old) = &mut *generations;
-        let known = of(young.slots.entry(slot).or_default());
-        let added = new.into_iter().map(|(key, entry)| (bytes(&entry), known.insert(key, entry)));
+        let known = T::of(young.slots.entry(slot).or_default());
+        let added = new.into_iter().map(|(key, entry)| (entry.bytes(), known.insert(key, entry)));
         young.bytes += added.filter(|(_, before)| before.is_none()).map(|(bytes, _)| bytes).sum::<usize>();
         if young.bytes > self.generation_bytes {
             *old = std::mem::take(young);
