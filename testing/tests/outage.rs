@@ -114,7 +114,14 @@ fn collector_without_room() {
     let said = host.agent.as_mut().unwrap().wait_for_line("sampling has ended", Duration::from_secs(5));
     let taken = number(&status["samples_taken"]).unwrap();
     assert!(said.contains(&format!("samples={taken} ")), "the collector has {taken} samples, the agent says: {said}");
-    assert_eq!((number(&status["samples_stored"]).unwrap(), &status["lost"]), (taken, &serde_json::json!({})), "{status}");
+    // A machine that is busy enough loses samples in the kernel's rings, and says so. On the way here none may be lost.
+    let lost = status["lost"].as_object().unwrap();
+    assert!(!lost.keys().any(|reason| reason.starts_with("spool") || reason == "refused"), "{status}");
+    assert_eq!(
+        number(&status["samples_stored"]).unwrap() + lost.values().map(|lost| number(lost).unwrap()).sum::<u64>(),
+        taken,
+        "{status}"
+    );
 }
 
 /// The room that a collector has for bodies, taken by requests that state one and do not send it.
