@@ -152,6 +152,23 @@ fn supplementary() {
     better_with(&dwz("companions-dwz"), MemberKind::Supplementary);
 }
 
+/// A bundle that is too large with its companions has the names that the object has without them, from memory as from a file.
+#[test]
+fn too_large() {
+    let program = split("companions-large", true);
+    let (alone, bundle) = (copy(&program, &Companions::default()), copy(&program, &companions(&program)));
+    let folder = tempfile::tempdir().unwrap();
+    let in_file = folder.path().join("bundle");
+    std::fs::write(&in_file, &bundle).unwrap();
+    let limits = SymbolLimits { object_bytes: alone.len() as u64, ..SymbolLimits::default() };
+    let store = SymbolStore::open(&folder.path().join("store"), limits).unwrap();
+    assert_eq!(store.add(&program.id, &bundle).unwrap(), Added::Stored);
+    assert_eq!(store.source(&program.id), Some(SymbolsPresent::PartialDebugInfo));
+    store.remove(&program.id).unwrap();
+    assert_eq!(store.add_file(None, &File::open(&in_file).unwrap()).unwrap().source, SymbolsPresent::PartialDebugInfo);
+    assert!(store.add(&program.id, &bundle).is_err(), "there is nothing to gain by it");
+}
+
 /// Files that are named and not there, or that are no ELF files, are missing; an object that names none lacks none.
 #[test]
 fn missing() {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use flamekeeper_object::{ObjectFile, SymbolsPresent, only_debug};
-use flamekeeper_profile::{BuildId, Svma, Timestamp, UnnamedReason};
+use flamekeeper_profile::{BuildId, BuildIdKind, Svma, Timestamp, UnnamedReason};
 use flamekeeper_symbolizer::{
     AddError, Added, LocalSymbols, StoreOptions, StoredState, SymbolFrame, SymbolLimits, SymbolStore, Symbolize, Symbolized,
 };
@@ -80,6 +80,34 @@ fn refuses() {
     assert_eq!(full.symbolize(&id, Svma(0)), Symbolized::Unknown(UnnamedReason::BadSymbols), "remembered");
     let error = full.add(&id, &elf).unwrap_err();
     assert!(matches!(error, AddError::Full { .. }) && !error.is_final());
+}
+
+/// The longest build id is still the name of a file, found again by a store opened later; an object that states a longer one is known by its hash.
+#[test]
+fn long_build_ids() {
+    let folder = programs::directory("long-ids");
+    let [source, program] = ["program.c", "program"].map(|name| folder.join(name));
+    std::fs::write(&source, "int work(int value) { return value * 3; }\nint main(int count, char **arguments) { return work(count); }\n")
+        .unwrap();
+    let with_id = |bytes: usize| {
+        let id = format!("-Wl,--build-id=0x{}", "ab".repeat(bytes));
+        run("gcc", &["-g", &id, "-o", program.to_str().unwrap(), source.to_str().unwrap()]);
+        (id_of(&program), std::fs::read(&program).unwrap())
+    };
+    let (id, elf) = with_id(BuildId::MAX_LEN);
+    assert_eq!((id.kind(), id.bytes().len()), (BuildIdKind::Gnu, BuildId::MAX_LEN));
+    let directory = tempfile::tempdir().unwrap();
+    let open = || SymbolStore::open(directory.path(), SymbolLimits::default()).unwrap();
+    assert_eq!(open().add(&id, &elf).unwrap(), Added::Stored);
+    assert_eq!(names(&open().symbolize(&id, address_of(&program, "work"))), ["work"]);
+    // One that cannot be converted is remembered in a file too.
+    open().remove(&id).unwrap();
+    let small = SymbolStore::open(directory.path(), SymbolLimits { object_bytes: 10, ..SymbolLimits::default() }).unwrap();
+    assert!(small.add(&id, &elf).is_err());
+    assert!(open().missing(std::slice::from_ref(&id)).is_empty());
+    let (id, elf) = with_id(BuildId::MAX_LEN + 1);
+    assert_eq!(id.kind(), BuildIdKind::Htlhash);
+    assert_eq!(open().add(&id, &elf).unwrap(), Added::Stored);
 }
 
 /// Three programs of one size, each with its build id and the address of a function.

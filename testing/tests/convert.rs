@@ -1,6 +1,6 @@
 //! Conversion of symbols in a child process: the real program, under limits that its objects break.
 
-#![allow(clippy::unwrap_used, reason = "all of this file is tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "all of this file is tests")]
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -211,6 +211,64 @@ fn two_gigabytes() {
         assert_eq!(store.status().failures, [(reason, 1)].into());
         assert_eq!(store.add_file(Some(&id_of(&small)), &File::open(&small).unwrap()).unwrap().added, Added::Stored);
     }
+}
+
+/// An object with some gigabytes of debug information: what becomes of it under the default limits, and under higher ones. Names, or the limit
+/// that was in the way; the next object is converted all the same. `MB` says how much, 2100 by default; needs twice that on disk.
+#[test]
+#[ignore = "a measurement: makes gigabytes of debug information, and takes minutes"]
+fn really_large() {
+    let scratch = Scratch::new("convert-really-large");
+    let megabytes = std::env::var("MB").map_or(2100, |text| text.parse().unwrap());
+    let path = large_debug_information(&scratch, megabytes);
+    let (id, bytes) = (id_of(&path), path.metadata().unwrap().len());
+    let small = Program::Cpp.build(scratch.path(), "");
+    let higher = SymbolLimits { object_bytes: 8 << 30, section_bytes: 4 << 30, ..SymbolLimits::default() };
+    let more = ChildLimits { memory_bytes: 12 << 30, ..ChildLimits::default() };
+    for (name, limits, child) in [
+        ("default limits", SymbolLimits::default(), ChildLimits::default()),
+        ("larger objects allowed", higher, ChildLimits::default()),
+        ("more memory too", higher, more),
+    ] {
+        let conversion =
+            Conversion::Child(ChildConverter { program: binary("flamekeeper"), arguments: vec![SUBCOMMAND.into()], limits: child });
+        let options = StoreOptions { limits, conversion, ..StoreOptions::default() };
+        let store = SymbolStore::open_with(&scratch.join(&name.replace(' ', "-")), options).unwrap();
+        let began = std::time::Instant::now();
+        let outcome = match store.add_file(Some(&id), &File::open(&path).unwrap()) {
+            Ok(added) => format!("{} in {} bytes", added.source.as_str(), added.bytes),
+            Err(error) => error.to_string(),
+        };
+        println!("{bytes} bytes, {name}: {outcome}, after {:.1} s", began.elapsed().as_secs_f64());
+        assert_eq!(store.add_file(Some(&id_of(&small)), &File::open(&small).unwrap()).unwrap().added, Added::Stored);
+    }
+}
+
+/// A library linked from one unit again and again, under other names each time.
+fn large_debug_information(scratch: &Scratch, megabytes: u64) -> PathBuf {
+    let run = |tool: &str, arguments: &[&str]| {
+        let output = Command::new(require(tool)).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{tool}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let [source, unit, list, library] = ["unit.c", "unit.o", "list", "library"].map(|name| scratch.join(name));
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let mut code = String::new();
+    for number in 0..4000 {
+        code += &format!("static inline int in{number}(int a, int b) {{ int c = a * {number} + b; return c ^ (c >> 3); }}\n");
+        code += &format!("int out{number}(int a, int b) {{ int d = in{number}(a, b), e = in{number}(b, d); return d + e; }}\n");
+    }
+    std::fs::write(&source, code).unwrap();
+    run("gcc", &["-O1", "-g", "-fPIC", "-c", "-o", &text(&unit), &text(&source)]);
+    let copies = (megabytes << 20) / unit.metadata().unwrap().len() + 1;
+    let mut paths = String::new();
+    for number in 0..copies {
+        let copy = scratch.join(&format!("unit-{number}.o"));
+        run("objcopy", &[&format!("--prefix-symbols=u{number}_"), &text(&unit), &text(&copy)]);
+        paths += &format!("{}\n", copy.display());
+    }
+    std::fs::write(&list, paths).unwrap();
+    run("gcc", &["-shared", "-nostdlib", "-Wl,--build-id=sha1", "-o", &text(&library), &format!("@{}", list.display())]);
+    library
 }
 
 /// The head of an ELF file of this length: a build id, and one section, `.debug_info`, which reaches to its end.

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use flamekeeper_object::{BundleLayout, MemberKind, ObjectFacts, ObjectFile, SymbolsPresent, write_bundle};
+use flamekeeper_object::{BundleLayout, Member, MemberKind, ObjectFacts, ObjectFile, SymbolsPresent, write_bundle};
 use flamekeeper_profile::BuildId;
 
 use super::error::{AddError, Added, Addition};
@@ -128,7 +128,7 @@ impl SymbolStore {
         if let Some(there) = self.better(id, facts.symbols) {
             return Ok(there);
         }
-        let converted = self.convert(object, facts.symbols);
+        let converted = self.convert_what_can_be(id, object, facts.symbols);
         drop(turn);
         self.counters.converted();
         match converted {
@@ -141,6 +141,22 @@ impl SymbolStore {
                 Err(error.into())
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// As [`Self::convert`]; without the companions where it fails with them, for want of memory perhaps: a part of the names is more than none.
+    fn convert_what_can_be(&self, id: &BuildId, object: Object<'_>, symbols: SymbolsPresent) -> Result<Converted, AddError> {
+        let converted = self.convert(object, symbols);
+        match &converted {
+            Err(AddError::Convert(error)) if error.is_final() && self.better(id, SymbolsPresent::PartialDebugInfo).is_none() => {
+                let Some(member) = object.within_a_bundle()? else { return converted };
+                tracing::info!(build_id = %id, %error, "symbols are converted without the companions of the object");
+                match object {
+                    Object::Memory(bytes) => self.convert(Object::Memory(member.of(bytes)), symbols),
+                    Object::File(file) => self.convert(Object::File(&self.files.part(file, member)?.file), symbols),
+                }
+            }
+            _ => converted,
         }
     }
 
@@ -245,6 +261,15 @@ impl Object<'_> {
                 Ok(Facts { build_id: object.build_id().cloned(), symbols: object.has_symbols() })
             }
         }
+    }
+
+    /// The object where it comes with companions.
+    fn within_a_bundle(self) -> Result<Option<Member>, AddError> {
+        let layout = match self {
+            Self::Memory(bytes) => BundleLayout::of_bytes(bytes)?,
+            Self::File(file) => BundleLayout::of_file(file)?,
+        };
+        Ok(layout.has_companions().then(|| layout.object()))
     }
 
     fn len(self) -> std::io::Result<u64> {

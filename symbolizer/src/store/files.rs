@@ -2,10 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use flamekeeper_object::Member;
 use flamekeeper_profile::{BuildId, BuildIdKind, Timestamp};
 
 pub(super) const KINDS: [BuildIdKind; 3] = [BuildIdKind::Gnu, BuildIdKind::Go, BuildIdKind::Htlhash];
@@ -52,6 +54,19 @@ impl Files {
     pub(super) fn written(&self, bytes: &[u8]) -> io::Result<Temporary> {
         let mut temporary = self.temporary()?;
         temporary.file.write_all(bytes)?;
+        Ok(temporary)
+    }
+
+    /// A temporary file that holds a member of a bundle.
+    pub(super) fn part(&self, bundle: &File, member: Member) -> io::Result<Temporary> {
+        let mut temporary = self.temporary()?;
+        let (mut buffer, mut done) = (vec![0; 256 << 10], 0);
+        while done < member.len {
+            let chunk = usize::try_from(member.len - done).map_or(buffer.len(), |left| left.min(buffer.len()));
+            bundle.read_exact_at(&mut buffer[..chunk], member.offset + done)?;
+            temporary.file.write_all(&buffer[..chunk])?;
+            done += chunk as u64;
+        }
         Ok(temporary)
     }
 
