@@ -15,6 +15,8 @@ pub struct Progress {
     pub batches_duplicate: AtomicU64,
     /// Batches that the collector refused for good.
     pub batches_refused: AtomicU64,
+    /// Requests that the collector turned away for want of a right token or certificate.
+    pub requests_denied: AtomicU64,
     /// Batches that wait in the spool.
     pub spool_batches: AtomicU64,
     /// Bytes that wait in the spool.

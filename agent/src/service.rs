@@ -62,6 +62,9 @@ pub(crate) fn serve(config: Config, stop: StopFlag, progress: Arc<Progress>, tur
     for lack in permissions::lacks(&Facts::read(&config)).into_iter().filter(|lack| !lack.fatal) {
         tracing::warn!("{lack}");
     }
+    if config.credentials.token_file.is_some() && config.collector.is_open() {
+        tracing::warn!(collector = %config.collector, "the token is sent over a network that others can read; use an https:// address");
+    }
     let mut engine = Engine::open(engine_config(&config, &identity, announce), identity).context("sampling cannot start")?;
     progress.attach(engine.stats());
     let spool = Arc::new(Spool::open(&config.spool_dir(), config.spool.max_bytes.0, &machine_id())?);
@@ -138,7 +141,7 @@ impl Parts {
     ) -> Result<Self> {
         let (batches, waiting) = sync_channel(WAITING_BATCHES);
         let (phase, phases) = watch::channel(Phase::Running);
-        let shipper = Shipper::new(Arc::clone(spool), &config.collector, Arc::clone(progress))?;
+        let shipper = Shipper::new(Arc::clone(spool), &config.collector, &config.credentials, Arc::clone(progress))?;
         let runtime = runtime()?;
         let shipper = thread("fk-ship", meter, move || runtime.block_on(shipper.run(phases)))?;
         let (writer_spool, writer_progress) = (Arc::clone(spool), Arc::clone(progress));

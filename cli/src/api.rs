@@ -1,7 +1,12 @@
 //! Questions to a collector over its HTTP API.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, bail};
-use reqwest::Url;
+use bytes::Bytes;
+use flamekeeper_transport::{Client, Credentials};
+use http_body_util::Full;
+use reqwest::{Method, Url};
 
 /// Which collector.
 #[derive(Debug, clap::Args)]
@@ -9,7 +14,15 @@ pub(crate) struct Collector {
     /// Address of the collector
     #[arg(long = "collector", value_name = "URL", env = "FLAMEKEEPER_COLLECTOR", default_value = "http://127.0.0.1:4040")]
     address: String,
+    /// What is shown to it.
+    #[command(flatten)]
+    credentials: Credentials,
 }
+
+/// How long an answer may take.
+const LONGEST: Duration = Duration::from_secs(600);
+/// Bytes of an answer that are read: more is none.
+const MOST: usize = 4 << 30;
 
 /// What is sent.
 #[derive(Debug)]
@@ -19,7 +32,7 @@ pub(crate) enum Request {
     /// The end of something.
     Delete,
     /// An object.
-    Post(reqwest::Body, u64),
+    Post(Bytes),
     /// JSON.
     Json(String),
 }
@@ -35,7 +48,7 @@ impl Collector {
             url.query_pairs_mut().extend_pairs(parameters);
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-        runtime.block_on(send(request, url))
+        runtime.block_on(send(request, &url, &self.credentials))
     }
 
     /// The same for an answer in JSON that is read here.
@@ -100,33 +113,30 @@ fn address(collector: &str, path: &str) -> Result<Url> {
     let base = collector.trim_end_matches('/');
     let url = Url::parse(&format!("{base}{path}")).with_context(|| format!("{collector:?} is no address; write http://HOST:PORT"))?;
     match url.scheme() {
-        "http" => Ok(url),
-        scheme => bail!("the collector is reached by http:// only, not {scheme}:// (put a proxy that adds TLS on this host)"),
+        "http" | "https" => Ok(url),
+        scheme => bail!("the collector is reached by http:// and https://, not {scheme}://"),
     }
 }
 
-async fn send(request: Request, url: Url) -> Result<Vec<u8>> {
-    let client = reqwest::Client::builder().no_proxy().build().context("cannot start the HTTP client")?;
-    let unreachable = || format!("cannot reach a collector at {}; is it running? (--collector names another)", url.authority());
-    let request = match request {
-        Request::Get => client.get(url.clone()),
-        Request::Delete => client.delete(url.clone()),
-        Request::Post(body, len) => client
-            .post(url.clone())
-            .header(reqwest::header::CONTENT_TYPE, "application/octet-stream")
-            .header(reqwest::header::CONTENT_LENGTH, len)
-            .body(body),
-        Request::Json(text) => client.post(url.clone()).header(reqwest::header::CONTENT_TYPE, "application/json").body(text),
+async fn send(request: Request, url: &Url, credentials: &Credentials) -> Result<Vec<u8>> {
+    let name = concat!("flamekeeper/", env!("CARGO_PKG_VERSION"));
+    let client = Client::new(&credentials.clone().with_systemd(), url.scheme() == "https", name, LONGEST)?;
+    let (method, kind, body) = match request {
+        Request::Get => (Method::GET, None, Bytes::new()),
+        Request::Delete => (Method::DELETE, None, Bytes::new()),
+        Request::Post(body) => (Method::POST, Some("application/octet-stream"), body),
+        Request::Json(text) => (Method::POST, Some("application/json"), text.into()),
     };
-    let answer = request.send().await.with_context(unreachable)?;
-    let status = answer.status();
-    let body = answer.bytes().await.context("the collector's answer broke off")?;
-    if status.is_success() {
-        return Ok(body.to_vec());
+    let request = hyper::Request::builder().method(method).uri(url.as_str());
+    let request = kind.into_iter().fold(request, |request, kind| request.header("content-type", kind));
+    let unreachable = || format!("cannot reach a collector at {}; is it running? (--collector names another)", url.authority());
+    let answer = client.exchange(request.body(Full::new(body))?, MOST).await.with_context(unreachable)?;
+    if answer.status.is_success() {
+        return Ok(answer.body.into());
     }
-    let said: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
+    let said: Option<serde_json::Value> = serde_json::from_slice(&answer.body).ok();
     let said = said.and_then(|value| value["error"].as_str().map(str::to_owned));
-    bail!("the collector refused: {}", said.unwrap_or_else(|| status.to_string()))
+    bail!("the collector refused: {}", said.unwrap_or_else(|| answer.status.to_string()))
 }
 
 #[cfg(test)]
@@ -137,7 +147,7 @@ mod tests {
     #[test]
     fn service_is_quoted() {
         let selection = Selection {
-            collector: Collector { address: String::new() },
+            collector: Collector { address: String::new(), credentials: Credentials::default() },
             service: Some("a\"b\\".into()),
             query: None,
             from: String::new(),
@@ -147,11 +157,12 @@ mod tests {
         assert_eq!(selection.selector(), r#"{service="a\"b\\"}"#);
     }
 
-    /// Only plain HTTP is spoken, and the error says so.
+    /// HTTP is spoken, with and without TLS, and nothing else.
     #[test]
     fn addresses() {
         assert_eq!(address("http://c:1/", "/x").unwrap().as_str(), "http://c:1/x");
-        assert!(address("https://c", "/x").unwrap_err().to_string().contains("TLS"));
+        assert_eq!(address("https://c", "/x").unwrap().as_str(), "https://c/x");
+        assert!(address("ftp://c", "/x").unwrap_err().to_string().contains("https://"));
         assert!(address("c:1", "/x").is_err());
     }
 }

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     agent, check_config, collector, completions, convert_symbols, deploys, diff, doctor, flamegraph, heap, leaks, package_files, record,
-    symbolize, symbols, top, up,
+    symbolize, symbols, token, top, up,
 };
 
 /// Profiles every process of a Linux host all the time, and keeps the profiles.
@@ -45,6 +45,8 @@ pub(crate) enum Command {
     /// Convert one object's symbols: started by the collector
     #[command(hide = true)]
     ConvertSymbols(convert_symbols::Arguments),
+    /// Make tokens, by which a collector lets agents and people in
+    Token(token::Arguments),
     /// Check a configuration file of the agent or the collector
     CheckConfig(check_config::Arguments),
     /// Say what a host lacks for the agent and the collector, and what to do

@@ -14,7 +14,7 @@ use crate::{logging, output, stop};
 const EXAMPLES: &str = "\
 Examples:
   flamekeeper collector                                     on http://127.0.0.1:4040, data in /var/lib/flamekeeper
-  flamekeeper collector --listen 0.0.0.0:4040 --data-dir /srv/profiles
+  flamekeeper collector --listen 0.0.0.0:4040 --tls-cert fk.pem --tls-key fk.key --client-ca agents.pem
   flamekeeper collector --config /etc/flamekeeper/collector.toml
   flamekeeper collector --store clickhouse --clickhouse-url http://clickhouse:8123
   flamekeeper collector migrate --clickhouse-url http://clickhouse:8123   makes or changes the tables in ClickHouse
@@ -22,7 +22,8 @@ Examples:
   flamekeeper collector backup --data-dir /srv/profiles /mnt/backup/2026-11-24
   flamekeeper collector restore /mnt/backup/2026-11-24 --data-dir /srv/profiles
 
-The collector needs no privileges. It has no access control of its own: keep it in a trusted network, or put a proxy before it.
+The collector needs no privileges. On the loopback interface every user of the host is let in. Beyond it the collector starts only
+with tokens, client certificates or a trusted proxy ([access] in its configuration; flamekeeper token create), or --insecure-listen.
 FLAMEKEEPER_LOG sets what is logged (info by default).";
 
 /// Arguments of `flamekeeper collector`.
@@ -134,7 +135,8 @@ fn serve(arguments: &Args) -> Result<()> {
     stop::on_signals(&flag)?;
     let store = config.store_text();
     let server = Server::bind(config)?;
-    eprintln!("flamekeeper: the page is at http://{}, the store is {store}", server.address());
+    eprintln!("flamekeeper: the page is at {}, the store is {store}", server.url());
+    eprintln!("flamekeeper: {}", server.protection());
     notify::send("READY=1");
     let ran = server.run(stop::raised(flag));
     notify::send("STOPPING=1");

@@ -25,6 +25,7 @@ mod record;
 mod stop;
 mod symbolize;
 mod symbols;
+mod token;
 mod top;
 mod up;
 
@@ -62,6 +63,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Symbols(arguments) => symbols::run(&arguments)?,
         Command::Symbolize(arguments) => symbolize::run(&arguments)?,
         Command::ConvertSymbols(arguments) => return Ok(convert_symbols::run(&arguments)),
+        Command::Token(arguments) => token::run(&arguments)?,
         Command::CheckConfig(arguments) => check_config::run(&arguments)?,
         Command::Doctor(arguments) => return doctor::run(&arguments),
         Command::PackageFiles(arguments) => package_files::run(&arguments)?,

@@ -13,6 +13,8 @@ use flamekeeper_agent::progress::Progress;
 use flamekeeper_agent::service;
 use flamekeeper_agent::stop::StopFlag;
 use flamekeeper_collector::Server;
+use flamekeeper_collector::config::{TokenPlace, TokenSource};
+use flamekeeper_transport::Scopes;
 
 use crate::line::{ProgressLine, Rate};
 use crate::{logging, stop};
@@ -20,7 +22,8 @@ use crate::{logging, stop};
 const EXAMPLES: &str = "\
 Examples:
   flamekeeper up                                    page on http://127.0.0.1:4040
-  flamekeeper up --listen 0.0.0.0:4040 --data-dir /srv/flamekeeper
+  flamekeeper up --listen 0.0.0.0:4040 --token-file token        seen from other hosts, by whoever has the token
+  flamekeeper up --data-dir /srv/flamekeeper
   flamekeeper up --frequency-hz 99
 
 Data is kept in --data-dir: by default /var/lib/flamekeeper for root, else flamekeeper in $XDG_STATE_HOME (~/.local/state).
@@ -33,6 +36,12 @@ pub(crate) struct Arguments {
     /// Address of the page and the API; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", env = "FLAMEKEEPER_LISTEN", default_value = "127.0.0.1:4040")]
     listen: SocketAddr,
+    /// File with a token (flamekeeper token create): the page asks for it, and lets nobody in without
+    #[arg(long, value_name = "FILE", env = "FLAMEKEEPER_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    /// Let everybody in who reaches an address beyond the loopback interface
+    #[arg(long)]
+    insecure_listen: bool,
     /// Directory of everything that is kept
     #[arg(long, value_name = "PATH", env = "FLAMEKEEPER_DATA_DIR")]
     data_dir: Option<PathBuf>,
@@ -91,6 +100,12 @@ fn collector_config(arguments: &Arguments, data_dir: &Path) -> flamekeeper_colle
     let mut config = flamekeeper_collector::config::Config { listen: arguments.listen, data_dir, ..Default::default() };
     // Who starts this wants to see names soon.
     config.symbols.limits.nice = 5;
+    config.access.insecure_listen = arguments.insecure_listen;
+    config.access.tokens.extend(arguments.token_file.clone().map(|file| TokenSource {
+        name: "up".to_owned(),
+        place: TokenPlace::File(file),
+        scopes: Scopes::all(),
+    }));
     config
 }
 
@@ -102,6 +117,7 @@ fn agent_config(arguments: &Arguments, address: SocketAddr, data_dir: &Path) -> 
         address => format!("http://{address}"),
     };
     config.collector = own.parse().context("the listen address cannot be reached by the agent")?;
+    config.credentials.token_file.clone_from(&arguments.token_file);
     config.state_dir = data_dir.join("agent");
     config.sampling.frequency = arguments.frequency_hz;
     config.budget.cpu = Some(arguments.budget_cpu_percent);

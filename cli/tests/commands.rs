@@ -5,7 +5,7 @@
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
-const SUBCOMMANDS: [&str; 13] = [
+const SUBCOMMANDS: [&str; 14] = [
     "up",
     "agent",
     "collector",
@@ -16,6 +16,7 @@ const SUBCOMMANDS: [&str; 13] = [
     "deploys",
     "heap",
     "leaks",
+    "token",
     "check-config",
     "doctor",
     "completions",
@@ -69,17 +70,19 @@ fn completions() {
 /// A misspelt command suggests the right one; a missing argument is named; nothing panics.
 #[test]
 fn mistakes_are_told() {
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 12] = [
         (&["colector"], "'collector'"),
         (&["record"], "--pid"),
         (&["record", "--pid", "1", "--duration", "soon"], "such as 10s"),
         (&["record", "--frequency", "0", "--", "true"], "1..=999"),
         (&["record", "-o", "x.exe", "--", "true"], "--format"),
-        (&["top", "--collector", "https://example.org"], "TLS"),
         (&["diff", "--by", "share"], "--selector-a"),
         (&["diff", "--service", "api", "--fail-above", "much"], "such as 5%"),
         (&["diff", "--from-version", "1"], "--service"),
         (&["deploys", "mark", "--text", "x"], "--service"),
+        (&["top", "--collector", "ftp://example.org"], "https://"),
+        (&["collector", "--listen", "0.0.0.0:0", "--data-dir", "/nonexistent"], "--insecure-listen"),
+        (&["token", "hash", "/nonexistent"], "/nonexistent"),
     ];
     for (arguments, expected) in cases {
         let output = flamekeeper(arguments);
@@ -87,6 +90,25 @@ fn mistakes_are_told() {
         assert!(err(&output).contains(expected), "{arguments:?}: {}", err(&output));
         assert!(!err(&output).contains("panicked"), "{arguments:?}: {}", err(&output));
     }
+}
+
+/// A token that is made is in a file of its own, which is never written over, and has a hash; the next one is another.
+#[test]
+fn tokens() {
+    let folder = std::env::temp_dir().join(format!("flamekeeper-tokens-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("agents.token");
+    let path = file.to_str().unwrap();
+    let made = flamekeeper(&["token", "create", "--file", path]);
+    assert!(made.status.success() && err(&made).contains("sha256:"), "{}", err(&made));
+    let token = std::fs::read_to_string(&file).unwrap();
+    assert!(token.starts_with("fk_") && token.trim().len() == 67 && !err(&made).contains(token.trim()));
+    let hash = out(&flamekeeper(&["token", "hash", path]));
+    assert!(err(&made).contains(hash.trim()) && hash.starts_with("sha256:") && hash.trim().len() == 71, "{hash}");
+    assert!(!flamekeeper(&["token", "create", "--file", path]).status.success());
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), token);
+    assert_ne!(out(&flamekeeper(&["token", "create"])), token);
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 /// A configuration that cannot be read names the file.

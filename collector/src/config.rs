@@ -2,6 +2,7 @@
 //!
 //! Precedence, key by key: flag, environment variable (`FLAMEKEEPER_*`), file, default.
 
+mod access;
 mod args;
 mod clickhouse;
 mod deploys;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use flamekeeper_profile::Timestamp;
 
+pub use access::{AccessConfig, AccessError, HeaderText, Network, RawAccess, TokenPlace, TokenSource};
 pub use args::Args;
 pub use clickhouse::{CREDENTIAL, ClickHouseConfig, HttpUrl, Name, PasswordError, RawClickHouse, StoreKind};
 pub use deploys::{RawDeploys, WebhookUrl};
@@ -49,6 +51,8 @@ pub struct Config {
     pub symbols: SymbolsConfig,
     /// Who is told of new versions.
     pub webhook: WebhookConfig,
+    /// Who is let in.
+    pub access: AccessConfig,
 }
 
 const DAY: u64 = 24 * 3600 * Timestamp::SECOND;
@@ -65,6 +69,7 @@ impl Default for Config {
             min_free_bytes: 1_000_000_000,
             symbols: SymbolsConfig::default(),
             webhook: WebhookConfig::default(),
+            access: AccessConfig::default(),
         }
     }
 }
@@ -93,7 +98,7 @@ impl fmt::Display for Config {
         let Retention { raw, minute, hour, bytes } = self.retention;
         writeln!(f, "\n[retention]\nage = \"{}\"\nminute_age = \"{}\"\nhour_age = \"{}\"", Age(raw), Age(minute), Age(hour))?;
         writeln!(f, "max_bytes = \"{}\"\nmin_free_bytes = \"{}\"", ByteSize(bytes), ByteSize(self.min_free_bytes))?;
-        write!(f, "\n{}\n{}\n", self.clickhouse, self.symbols)?;
+        write!(f, "\n{}\n{}\n{}\n", self.clickhouse, self.symbols, self.access)?;
         deploys::show(&self.webhook, f)
     }
 }
@@ -103,7 +108,9 @@ impl fmt::Display for Config {
 /// # Errors
 /// [`ConfigError`] names the file, and where it can, line, column and key.
 pub fn check_config(path: &Path) -> Result<Config, ConfigError> {
-    Ok(RawConfig::read(path)?.over(Config::default()))
+    let config = RawConfig::read(path)?.over(Config::default());
+    config.access.check(config.listen).map_err(|error| ConfigError::Access { path: path.into(), error })?;
+    Ok(config)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The collector: ingest, store, query, render, and the web page.
 
+mod access;
 mod assets;
 pub mod backup;
 mod clock;
@@ -26,6 +27,12 @@ use std::future::Future;
 use std::path::Path;
 
 pub use server::Server;
+
+/// The line of a file of tokens that lets the bearer of a token in without telling the token.
+#[must_use]
+pub fn token_hash_line(token: &flamekeeper_transport::Token) -> String {
+    access::hash_line(token)
+}
 
 /// Looks at every entry of the profiles in the data directory of a collector that does not run.
 ///

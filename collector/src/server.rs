@@ -1,5 +1,6 @@
 //! The server: one listener for agents, the page and the API.
 
+mod listener;
 mod metrics;
 mod status;
 
@@ -15,6 +16,8 @@ use flamekeeper_profile::Timestamp;
 use flamekeeper_symbolizer::child::ChildConverter;
 use flamekeeper_symbolizer::{Conversion, StoreOptions, SymbolLimits, SymbolStore, Symbolize};
 
+use self::listener::{Connections, Listener};
+use crate::access::{Gate, Tls, guard, session_routes};
 use crate::config::{Config, StoreKind, SymbolsConfig};
 use crate::debuginfod::{Debuginfod, DebuginfodLimits};
 use crate::deploys::Marks;
@@ -33,6 +36,8 @@ const RETENTION_EVERY: u32 = 6;
 const SHUTDOWN_TIME: Duration = Duration::from_secs(10);
 /// How often the process's memory is looked at.
 const MEMORY_PERIOD: Duration = Duration::from_millis(100);
+/// How often it is looked whether tokens and certificates have changed.
+const ACCESS_PERIOD: Duration = Duration::from_secs(2);
 const HOUR: u64 = 3600 * Timestamp::SECOND;
 /// How far ahead of this host's clock a batch's window may start: an agent's clock that is further ahead is wrong, and what it sends
 /// would stand in times that nobody asks about.
@@ -47,7 +52,42 @@ pub struct Server {
     symbols: Arc<SymbolStore>,
     uploads: Arc<Uploads>,
     marks: Arc<Marks>,
+    doors: Doors,
     config: Config,
+}
+
+/// Who is let in.
+#[derive(Clone, Debug)]
+struct Doors {
+    gate: Arc<Gate>,
+    tls: Option<Arc<Tls>>,
+    connections: Arc<Connections>,
+}
+
+impl Doors {
+    fn open(config: &Config) -> Result<Self> {
+        config.access.check(config.listen)?;
+        let tls = config.access.tls()?.map(Tls::read).transpose().context("https cannot be served")?;
+        let gate = Gate::open(&config.access).context("who is let in cannot be told")?;
+        Ok(Self { gate: Arc::new(gate), tls: tls.map(Arc::new), connections: Arc::default() })
+    }
+
+    /// Reads again what has changed, again and again.
+    async fn refresh(self) {
+        let mut ticks = tokio::time::interval(ACCESS_PERIOD);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let doors = self.clone();
+            let work = move || {
+                doors.gate.refresh();
+                doors.tls.iter().for_each(|tls| tls.refresh());
+            };
+            if let Err(error) = tokio::task::spawn_blocking(work).await {
+                tracing::error!(%error, "tokens and certificates could not be looked at");
+            }
+        }
+    }
 }
 
 /// Where profiles are kept: the embedded store is kept up by this program, ClickHouse keeps itself.
@@ -87,6 +127,7 @@ impl Server {
     /// # Errors
     /// Names the address or directory that cannot be had.
     pub fn bind(config: Config) -> Result<Self> {
+        let doors = Doors::open(&config)?;
         let listener = TcpListener::bind(config.listen)
             .with_context(|| format!("cannot listen on {}; is another collector running there?", config.listen))?;
         let address = listener.local_addr().context("the bound address cannot be read")?;
@@ -98,13 +139,25 @@ impl Server {
         let uploads = config.data_dir.join("uploads");
         let uploads = Uploads::open(&uploads).with_context(|| format!("cannot open the uploads in {}", uploads.display()))?;
         let marks = Marks::open(config.data_dir.join("marks.jsonl"))?;
-        Ok(Self { listener, address, store, symbols: Arc::new(symbols), uploads: Arc::new(uploads), marks: Arc::new(marks), config })
+        Ok(Self { listener, address, store, symbols: Arc::new(symbols), uploads: Arc::new(uploads), marks: Arc::new(marks), doors, config })
     }
 
     /// The address that was bound; with port 0 in the configuration, the one that the system chose.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address of the page.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http{}://{}", if self.doors.tls.is_some() { "s" } else { "" }, self.address)
+    }
+
+    /// What protects it, in words.
+    #[must_use]
+    pub fn protection(&self) -> String {
+        self.config.access.protection(self.address)
     }
 
     /// Serves until `shutdown` is ready; requests under way are finished then, for at most 10 s.
@@ -128,7 +181,8 @@ impl Server {
         self.listener.set_nonblocking(true).context("cannot listen without blocking")?;
         let listener = tokio::net::TcpListener::from_std(self.listener).context("cannot listen")?;
         let (data, store) = (self.config.data_dir.display(), self.config.store_text());
-        tracing::info!(address = %self.address, %data, store, "collector is ready");
+        tracing::info!(address = %self.address, %data, store, access = self.config.access.protection(self.address), "collector is ready");
+        let refresher = tokio::spawn(self.doors.clone().refresh());
         let keeper = tokio::spawn(keep(self.store.clone(), Arc::clone(&self.symbols), self.config.retention));
         let debuginfod = debuginfod(&self.config, &self.symbols)?;
         let asker = debuginfod.clone().map(|debuginfod| tokio::spawn(async move { debuginfod.run().await }));
@@ -137,28 +191,30 @@ impl Server {
         let announcer = announcer(&self.config, self.store.store(), names(debuginfod.as_ref(), &self.symbols))?;
         let teller = announcer.clone().map(|announcer| tokio::spawn(announcer.run()));
         let upkeep = (debuginfod, announcer);
-        let router = router(self.store.store(), (self.symbols, self.uploads, self.marks), upkeep, &self.config, &pressure);
+        let router = router(self.store.store(), (self.symbols, self.uploads, self.marks), upkeep, &self.config, &pressure, &self.doors);
         let (ending, ended) = tokio::sync::oneshot::channel();
         let signal = async move {
             shutdown.await;
             // The receiver waits until the server has ended.
             _ = ending.send(());
         };
-        let server = axum::serve(listener, router).with_graceful_shutdown(signal).into_future();
+        let Doors { tls, connections, .. } = self.doors;
+        let server = Listener { listener, tls, connections }.serve(router, signal);
         let overdue = async {
             // A sender that is gone means that the server has ended by itself.
             _ = ended.await;
             tokio::time::sleep(SHUTDOWN_TIME).await;
         };
-        let result = tokio::select! {
-            result = server => result.context("the listener failed"),
-            () = overdue => { tracing::warn!("requests were cut off that had not ended in time"); Ok(()) }
-        };
+        tokio::select! {
+            () = server => {}
+            () = overdue => tracing::warn!("requests were cut off that had not ended in time"),
+        }
+        refresher.abort();
         keeper.abort();
         measurer.abort();
         asker.into_iter().chain(teller).for_each(|task| task.abort());
         tracing::info!("collector has ended");
-        result
+        Ok(())
     }
 }
 
@@ -203,6 +259,7 @@ fn router(
     (debuginfod, announcer): (Option<Arc<Debuginfod>>, Option<Arc<Announcer>>),
     config: &Config,
     pressure: &Arc<Pressure>,
+    doors: &Doors,
 ) -> Router {
     let plan = MemoryPlan::new(config.memory);
     let limits = IngestLimits {
@@ -225,6 +282,7 @@ fn router(
         announcer,
         counters: Arc::clone(&ingest.counters),
         queries: Arc::clone(&queries),
+        doors: doors.clone(),
         started: clock::now(),
     };
     let managed = SymbolsState::new(Arc::clone(&symbols), clock::now, SymbolLimits::default().object_bytes);
@@ -234,7 +292,9 @@ fn router(
         .merge(query_routes(query, &queries))
         .merge(symbol_routes(managed))
         .merge(status::routes(status))
+        .merge(session_routes(Arc::clone(&doors.gate)))
         .fallback(axum::routing::get(assets::serve))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&doors.gate), guard))
 }
 
 /// Looks at the process's memory again and again.

@@ -3,6 +3,7 @@
 //!
 //! A tool that is missing fails the test with the tool's name; `./dev test` installs them all.
 
+pub mod certificates;
 pub mod cgroup;
 pub mod cpu_time;
 pub mod flamegraph;

@@ -6,15 +6,16 @@ use flamekeeper_testing::{licence, metadata};
 
 /// Who may depend on whom, dependencies of tests apart. Only `cli` and `testing` see both agent and
 /// collector.
-const DIRECTION: [(&str, &[&str]); 10] = [
+const DIRECTION: [(&str, &[&str]); 11] = [
     ("profile", &[]),
     ("heap", &[]),
     ("object", &["profile"]),
     ("wire", &["profile"]),
     ("symbolizer", &["object", "profile"]),
-    ("agent", &["heap", "object", "profile", "symbolizer", "wire"]),
-    ("collector", &["profile", "symbolizer", "wire"]),
-    ("cli", &["agent", "collector", "object", "profile", "symbolizer", "wire"]),
+    ("transport", &[]),
+    ("agent", &["heap", "object", "profile", "symbolizer", "transport", "wire"]),
+    ("collector", &["profile", "symbolizer", "transport", "wire"]),
+    ("cli", &["agent", "collector", "object", "profile", "symbolizer", "transport", "wire"]),
     ("fuzz", &["agent", "collector", "object", "profile", "wire"]),
     ("testing", &["agent", "collector", "object", "profile", "symbolizer", "wire"]),
 ];
@@ -33,12 +34,13 @@ const BANNED: [(&str, &str); 5] = [
 const EXCEPTIONS: [(&str, &str); 3] = [("brownstone", "MPL-2.0"), ("indent_write", "MPL-2.0"), ("nom-supreme", "MPL-2.0")];
 
 /// What belongs to the collector and would make the agent large.
-const NOT_IN_THE_AGENT: [&str; 9] = [
+const NOT_IN_THE_AGENT: [&str; 10] = [
     "axum",
     "fjall",
     "flamekeeper-collector",
     "inferno",
     "regex",
+    "reqwest",
     "symbolic-common",
     "symbolic-debuginfo",
     "symbolic-demangle",

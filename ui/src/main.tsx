@@ -8,6 +8,7 @@ import { Hosts } from "./hosts/Hosts";
 import { startHosts } from "./hosts/store";
 import { Leaks } from "./leaks/Leaks";
 import { startLeaks } from "./leaks/store";
+import { SignIn } from "./session/SignIn";
 import { Services } from "./services/Services";
 import { startServices } from "./services/store";
 import "./styles/base.css";
@@ -17,6 +18,7 @@ import "./styles/hosts.css";
 import "./styles/leaks.css";
 import "./styles/rows.css";
 import "./styles/services.css";
+import "./styles/session.css";
 
 // Links to Explore from before the services stood at `/` still lead to what they showed.
 if (location.pathname === "/" && isOfExplore(location.search)) history.replaceState(history.state, "", `/explore${location.search}`);
@@ -40,3 +42,6 @@ if (root) {
     render(<Explore />, root);
   }
 }
+
+// Beside the page, over which it opens where the collector asks for a token.
+render(<SignIn />, document.body.appendChild(document.createElement("div")));

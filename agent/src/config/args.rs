@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use flamekeeper_transport::Credentials;
+
 use super::budget::{CpuCeiling, Horizon, MemoryCeiling};
 use super::error::{ConfigError, Source};
 use super::raw::{RawBudget, RawConfig, RawMetrics, RawSpool, RawSymbols};
@@ -25,6 +27,9 @@ pub struct Args {
     /// Address of the collector [default: http://127.0.0.1:4040]
     #[arg(long, value_name = "URL", env = "FLAMEKEEPER_COLLECTOR")]
     pub collector: Option<CollectorAddress>,
+    /// What is shown to it.
+    #[command(flatten)]
+    pub credentials: Credentials,
     /// Samples a second on each busy CPU, 1 to 999 [default: 19]
     #[arg(long, value_name = "HZ", env = "FLAMEKEEPER_FREQUENCY_HZ")]
     pub frequency_hz: Option<Frequency>,
@@ -94,7 +99,9 @@ impl Args {
         if let Some(dir) = std::env::var_os("STATE_DIRECTORY").map(PathBuf::from).filter(|dir| dir.is_absolute()) {
             config.state_dir = dir;
         }
-        self.load_over(config)
+        let mut config = self.load_over(config)?;
+        config.credentials = config.credentials.with_systemd();
+        Ok(config)
     }
 
     /// As [`Self::load`], over other defaults.
@@ -112,6 +119,10 @@ impl Args {
     fn raw(&self) -> RawConfig {
         RawConfig {
             collector: self.collector.clone(),
+            token_file: self.credentials.token_file.clone(),
+            ca: self.credentials.ca.clone(),
+            client_cert: self.credentials.client_cert.clone(),
+            client_key: self.credentials.client_key.clone(),
             host_name: self.host_name.clone(),
             state_dir: self.state_dir.clone(),
             frequency_hz: self.frequency_hz,

@@ -20,6 +20,10 @@ const PATTERNS: &str = "a list of names in quotes, such as [\"backup\", \"test-*
 /// All keys. A test holds them equal to the fields of [`super::RawConfig`].
 pub(super) const KEYS: &[Key] = &[
     key("", "collector", CollectorAddress::EXPECTED),
+    key("", "token_file", PATH),
+    key("", "ca", PATH),
+    key("", "client_cert", PATH),
+    key("", "client_key", PATH),
     key("", "host_name", "a name in quotes"),
     key("", "state_dir", PATH),
     key("", "frequency_hz", Frequency::EXPECTED),

@@ -15,6 +15,7 @@ pub mod value;
 use std::path::{Path, PathBuf};
 
 use flamekeeper_profile::Labels;
+use flamekeeper_transport::Credentials;
 
 pub use args::Args;
 use budget::{BudgetConfig, MetricsConfig};
@@ -32,6 +33,8 @@ pub const DEFAULT_PATH: &str = "/etc/flamekeeper/agent.toml";
 pub struct Config {
     /// Where batches and symbols are sent.
     pub collector: CollectorAddress,
+    /// What is shown to that collector, and by what it is known.
+    pub credentials: Credentials,
     /// The host's name in labels; the kernel's host name where none is set.
     pub host_name: Option<String>,
     /// Where the agent keeps what must survive a restart.
@@ -113,6 +116,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             collector: CollectorAddress::default(),
+            credentials: Credentials::default(),
             host_name: None,
             state_dir: "/var/lib/flamekeeper-agent".into(),
             sampling: SamplingConfig::default(),

@@ -30,6 +30,16 @@ fn list(values: &[String]) -> String {
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "collector = {}", Quoted(self.collector.as_str()))?;
+        let credentials = &self.credentials;
+        let files = [
+            ("token_file", &credentials.token_file),
+            ("ca", &credentials.ca),
+            ("client_cert", &credentials.client_cert),
+            ("client_key", &credentials.client_key),
+        ];
+        for (key, path) in files.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?))) {
+            writeln!(f, "{key} = {}", Quoted(&path.to_string_lossy()))?;
+        }
         if let Some(name) = &self.host_name {
             writeln!(f, "host_name = {}", Quoted(name))?;
         }

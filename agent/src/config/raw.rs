@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use flamekeeper_transport::Credentials;
 use serde::Deserialize;
 
 use super::budget::{CpuCeiling, Horizon, MemoryCeiling};
@@ -18,6 +19,10 @@ use crate::identity::choice::{Choice, ProcessLabel};
 #[allow(missing_docs)] // The keys are documented at the fields of `Config` that they set.
 pub struct RawConfig {
     pub collector: Option<CollectorAddress>,
+    pub token_file: Option<PathBuf>,
+    pub ca: Option<PathBuf>,
+    pub client_cert: Option<PathBuf>,
+    pub client_key: Option<PathBuf>,
     pub host_name: Option<String>,
     pub state_dir: Option<PathBuf>,
     pub frequency_hz: Option<Frequency>,
@@ -99,6 +104,8 @@ impl RawConfig {
     /// Lays what is written here over `config`. Labels add up, name by name; every other key replaces.
     pub(super) fn over(self, mut config: Config, source: &Source<'_>) -> Result<Config, ConfigError> {
         set(&mut config.collector, self.collector);
+        let written = Credentials { token_file: self.token_file, ca: self.ca, client_cert: self.client_cert, client_key: self.client_key };
+        config.credentials = written.over(config.credentials);
         config.host_name = self.host_name.or(config.host_name);
         set(&mut config.state_dir, self.state_dir);
         set(&mut config.sampling.frequency, self.frequency_hz);
@@ -141,6 +148,9 @@ fn check(config: &Config, source: &Source<'_>) -> Result<(), ConfigError> {
     if let Some(name) = reserved.into_iter().find(|name| !config.labels.get(name).is_empty()) {
         let what = if name == "host" { "set host_name instead" } else { "the agent sets it for each process; choose another name" };
         return conflict(format!("the label {name:?} cannot be set in [labels]: {what}"));
+    }
+    if config.credentials.client_cert.is_some() != config.credentials.client_key.is_some() {
+        return conflict("client_cert and client_key belong together: set both or none".to_owned());
     }
     if config.process_labels.iter().count() > 64 {
         return conflict("process_labels names more than 64 labels; a pattern such as \"k8s.*\" stands for many".to_owned());

@@ -22,6 +22,10 @@ fn refusal(text: &str) -> String {
 
 const FULL: &str = r#"
 collector = "http://profiles.example:4040/"
+token_file = "/etc/flamekeeper/agent.token"
+ca = "/etc/flamekeeper/ca.pem"
+client_cert = "/etc/flamekeeper/agent.pem"
+client_key = "/etc/flamekeeper/agent.key"
 host_name = "web-1"
 state_dir = "/srv/state"
 frequency_hz = 99
@@ -117,7 +121,7 @@ fn mistakes_are_told_by_place() {
         assert_eq!(refusal(text), want);
     }
     assert!(refusal("collector = \n").starts_with("agent.toml:1:13: this is not valid TOML: "), "{}", refusal("collector = \n"));
-    assert!(refusal("collector = \"https://x\"\n").contains("built without TLS"));
+    assert!(refusal("client_cert = \"/c\"\n").contains("client_cert and client_key belong together"));
     let error = check_config(Path::new("/nowhere/agent.toml")).unwrap_err().to_string();
     assert!(error.starts_with("the configuration file /nowhere/agent.toml could not be read"), "{error}");
 }
@@ -160,6 +164,7 @@ fn installed_file() {
     let (_dir, path) = write(&all.join("\n"));
     let config = check_config(&path).unwrap();
     let examples = Config {
+        credentials: Credentials::default(),
         host_name: None,
         budget: BudgetConfig { cpu: None, ..config.budget },
         metrics: MetricsConfig { listen: None },

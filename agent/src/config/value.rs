@@ -268,18 +268,32 @@ impl FromStr for Event {
 
 from_text!(Event);
 
-/// The collector's base address: `http://host:port`, a path allowed, without a slash at its end.
+/// The collector's base address: `http://host:port` or `https://host:port`, a path allowed, without a slash at its end.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct CollectorAddress(String);
 
 impl CollectorAddress {
-    pub(super) const EXPECTED: &str = "the collector's address, such as \"http://127.0.0.1:4040\"";
+    pub(super) const EXPECTED: &str = "the collector's address, such as \"http://127.0.0.1:4040\" or \"https://profiles.example\"";
 
     /// The address of a path on the collector; `path` starts with a slash.
     #[must_use]
     pub fn join(&self, path: &str) -> String {
         format!("{}{path}", self.0)
+    }
+
+    /// Whether TLS is spoken there.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.0.starts_with("https:")
+    }
+
+    /// Whether what is sent there crosses a network that everybody on the way can read.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        let host = self.0.parse::<hyper::Uri>().ok().and_then(|url| url.host().map(str::to_owned)).unwrap_or_default();
+        let address: Option<std::net::IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+        !self.is_secure() && host != "localhost" && !address.is_some_and(|address| address.is_loopback())
     }
 
     /// The address.
@@ -299,15 +313,14 @@ impl FromStr for CollectorAddress {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let Ok(url) = reqwest::Url::parse(text.trim()) else { return wrong(Self::EXPECTED, text) };
-        if url.scheme() == "https" {
-            return wrong("an http:// address (this agent is built without TLS; put a proxy that adds it on this host)", text);
-        }
-        let plain = url.scheme() == "http" && url.has_host() && url.username().is_empty() && url.password().is_none();
-        if !plain || url.query().is_some() || url.fragment().is_some() {
+        let Ok(url) = text.trim().parse::<hyper::Uri>() else { return wrong(Self::EXPECTED, text) };
+        let scheme = url.scheme_str().filter(|scheme| ["http", "https"].contains(scheme));
+        let authority = url.authority().filter(|authority| !authority.host().is_empty() && !authority.as_str().contains('@'));
+        let (Some(scheme), Some(authority)) = (scheme, authority) else { return wrong(Self::EXPECTED, text) };
+        if url.query().is_some() || text.contains('#') {
             return wrong(Self::EXPECTED, text);
         }
-        Ok(Self(url.as_str().trim_end_matches('/').into()))
+        Ok(Self(format!("{scheme}://{authority}{}", url.path().trim_end_matches('/'))))
     }
 }
 
@@ -381,14 +394,18 @@ mod tests {
         assert!("1000".parse::<Frequency>().is_err());
     }
 
-    /// An address is kept without its last slash; TLS is refused with the reason.
+    /// An address is kept without its last slash; it tells whether others can read what is sent there.
     #[test]
     fn addresses() {
         let address: CollectorAddress = "http://profiles.example:4040/keeper/".parse().unwrap();
         assert_eq!(address.join("/x"), "http://profiles.example:4040/keeper/x");
-        let error = "https://profiles.example".parse::<CollectorAddress>().unwrap_err().to_string();
-        assert!(error.contains("without TLS"), "{error}");
-        for bad in ["profiles:4040", "ftp://x", "http://", "http://u:p@x", "http://x?y", "/x"] {
+        let secure: CollectorAddress = "https://profiles.example".parse().unwrap();
+        assert_eq!(secure.as_str(), "https://profiles.example");
+        assert!(address.is_open() && !address.is_secure() && secure.is_secure() && !secure.is_open());
+        for near in ["http://127.0.0.1:4040", "http://[::1]:4040/", "http://localhost"] {
+            assert!(!near.parse::<CollectorAddress>().unwrap().is_open(), "{near}");
+        }
+        for bad in ["profiles:4040", "ftp://x", "http://", "http://u:p@x", "http://x?y", "http://x/#y", "/x", "http:///x"] {
             assert!(bad.parse::<CollectorAddress>().is_err(), "{bad}");
         }
     }

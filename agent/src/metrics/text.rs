@@ -96,6 +96,8 @@ fn shipping(page: &mut Page, source: &Source) {
         (&[("outcome", "refused")][..], get(&progress.batches_refused)),
     ];
     page.counter("batches_total", "Batches that the collector answered for good, by outcome.", &batches);
+    let denied = get(&progress.requests_denied);
+    page.counter("requests_denied_total", "Requests that the collector turned away: a token is missing or wrong.", &[(&[], denied)]);
     let objects = [
         (&[("outcome", "uploaded")][..], get(&progress.objects_uploaded)),
         (&[("outcome", "skipped")][..], get(&progress.objects_skipped)),

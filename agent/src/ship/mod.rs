@@ -1,7 +1,8 @@
 //! Ships batches from the spool to the collector, oldest first, one at a time.
 //!
 //! A batch leaves the spool when the collector has it (*accepted* or *duplicate*) or refuses it for good; everything
-//! else is tried again, after a pause that grows (`backoff`) or that the collector states.
+//! else is tried again, after a pause that grows (`backoff`) or that the collector states. Where the collector wants a token that
+//! this agent does not have, batches wait until it has it: its file is looked at every second.
 
 mod backoff;
 mod client;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use flamekeeper_transport::Credentials;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -17,11 +19,16 @@ use crate::config::value::CollectorAddress;
 use crate::progress::Progress;
 use crate::spool::{Spool, Stored};
 pub(crate) use backoff::Backoff;
-pub use client::ClientError;
 pub(crate) use client::{Client, Outcome, http_client, retry_after};
+pub use flamekeeper_transport::ClientError;
 
 /// How long the shipper goes on when the agent ends.
 pub const DRAIN: Duration = Duration::from_secs(5);
+
+/// How often it is said that the collector does not take batches from this agent.
+const DENIED_EVERY: Duration = Duration::from_secs(60);
+/// How often it is looked whether the token is another.
+const TOKEN_TICK: Duration = Duration::from_secs(1);
 
 /// What the shipper is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +47,19 @@ pub(crate) struct Shipper {
     progress: Arc<Progress>,
     /// Since when the collector cannot be reached, and whether that has been said.
     unreachable: Option<Instant>,
+    /// When it was last said that the collector does not let this agent in.
+    denied: Option<Instant>,
 }
 
 impl Shipper {
-    pub(crate) fn new(spool: Arc<Spool>, collector: &CollectorAddress, progress: Arc<Progress>) -> Result<Self, ClientError> {
-        Ok(Self { spool, client: Client::new(collector, Arc::clone(&progress))?, progress, unreachable: None })
+    pub(crate) fn new(
+        spool: Arc<Spool>,
+        collector: &CollectorAddress,
+        credentials: &Credentials,
+        progress: Arc<Progress>,
+    ) -> Result<Self, ClientError> {
+        let client = Client::new(collector, credentials, Arc::clone(&progress))?;
+        Ok(Self { spool, client, progress, unreachable: None, denied: None })
     }
 
     /// Ships until the phase is [`Phase::Draining`] and the spool is empty or the time is over.
@@ -74,7 +89,7 @@ impl Shipper {
                 None => continue, // The phase has changed while the request was under way.
             };
             if let Some(pause) = pause {
-                wait(pause, now, &mut phase).await;
+                self.wait(pause, now, &mut phase).await;
             }
         }
         let left = self.spool.stats();
@@ -109,6 +124,10 @@ impl Shipper {
                 tracing::error!(batch = %stored.id, status, message, "the collector refuses a batch for good; its samples are counted as lost");
                 (self.spool.refused(&stored.id), &self.progress.batches_refused)
             }
+            Outcome::Denied { status, message } => {
+                self.turned_away(status, &message);
+                return Some(backoff.next(None));
+            }
             Outcome::Retry { after, why } => {
                 self.lost_touch(&why);
                 return Some(backoff.next(after));
@@ -140,23 +159,43 @@ impl Shipper {
         }
     }
 
+    /// A line a minute for as long as the collector does not let this agent in: only a person can change that.
+    fn turned_away(&mut self, status: u16, message: &str) {
+        self.progress.requests_denied.fetch_add(1, Ordering::Relaxed);
+        self.progress.reachable.store(false, Ordering::Relaxed);
+        self.unreachable.get_or_insert_with(Instant::now);
+        if self.denied.is_none_or(|said| said.elapsed() >= DENIED_EVERY) {
+            self.denied = Some(Instant::now());
+            let (collector, batches) = (self.client.collector(), self.spool.stats().batches);
+            tracing::warn!(%collector, status, message, batches, "the collector does not let this agent in; batches are kept in the spool");
+        }
+    }
+
+    /// Pauses, but no longer than the phase allows, and until the token is another.
+    async fn wait(&self, pause: Duration, now: Phase, phase: &mut watch::Receiver<Phase>) {
+        // While draining there is little time: try again soon whatever the pause.
+        let pause = if now == Phase::Running { pause } else { pause.min(Duration::from_millis(250)) };
+        let token = self.client.token_stamp();
+        let other_token = async {
+            while self.client.token_stamp() == token {
+                tokio::time::sleep(TOKEN_TICK).await;
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = other_token => {}
+            _ = phase.changed() => {}
+        }
+    }
+
     /// One line when it is back.
     fn in_touch(&mut self) {
+        self.denied = None;
         self.progress.reachable.store(true, Ordering::Relaxed);
         if let Some(since) = self.unreachable.take() {
             let batches = self.spool.stats().batches;
             tracing::info!(seconds = since.elapsed().as_secs(), batches, "the collector takes batches again");
         }
-    }
-}
-
-/// Pauses, but no longer than the phase allows.
-async fn wait(pause: Duration, now: Phase, phase: &mut watch::Receiver<Phase>) {
-    // While draining there is little time: try again soon whatever the pause.
-    let pause = if now == Phase::Running { pause } else { pause.min(Duration::from_millis(250)) };
-    tokio::select! {
-        () = tokio::time::sleep(pause) => {}
-        _ = phase.changed() => {}
     }
 }
 

@@ -119,9 +119,13 @@ fn setup(batches: u64) -> Setup {
 
 /// Runs the shipper until the spool is empty, or panics after a time; then drains.
 fn ship(setup: &Setup, address: &CollectorAddress, within: Duration) {
+    ship_with(setup, address, &Credentials::default(), within);
+}
+
+fn ship_with(setup: &Setup, address: &CollectorAddress, credentials: &Credentials, within: Duration) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let shipper = Shipper::new(Arc::clone(&setup.spool), address, Arc::clone(&setup.progress)).unwrap();
+        let shipper = Shipper::new(Arc::clone(&setup.spool), address, credentials, Arc::clone(&setup.progress)).unwrap();
         let (phase, phases) = watch::channel(Phase::Running);
         let running = tokio::spawn(shipper.run(phases));
         let deadline = Instant::now() + within;
@@ -178,7 +182,7 @@ fn retries_until_taken() {
     ship(&setup, &server.address, Duration::from_secs(30));
     assert!(start.elapsed() >= Duration::from_secs(1), "Retry-After was not kept");
     let keys: Vec<_> = server.requests.try_iter().map(|request| request.headers["idempotency-key"].clone()).collect();
-    // reqwest itself may repeat a request whose pooled connection was closed.
+    // The client itself may repeat a request whose pooled connection was closed.
     assert!(keys.len() >= 5 && keys.iter().all(|key| *key == keys[0]), "{keys:?}");
 }
 
@@ -223,7 +227,7 @@ fn ends_in_time() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let start = std::time::Instant::now();
         runtime.block_on(async {
-            let shipper = Shipper::new(Arc::clone(&setup.spool), &address, Arc::clone(&setup.progress)).unwrap();
+            let shipper = Shipper::new(Arc::clone(&setup.spool), &address, &Credentials::default(), Arc::clone(&setup.progress)).unwrap();
             let (phase, phases) = watch::channel(Phase::Running);
             let running = tokio::spawn(shipper.run(phases));
             tokio::time::sleep(Duration::from_millis(300)).await;
@@ -233,4 +237,46 @@ fn ends_in_time() {
         assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
         assert_eq!(setup.spool.stats().batches, 2);
     }
+}
+
+/// A collector that wants another token gets no batch and loses none: they wait in the spool, and go out as soon as the token's file
+/// has another. A file that is not there, or that everybody may read, waits in the same way.
+#[test]
+fn waits_for_the_right_token() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let [wrong, right] = ["w", "r"].map(|letter| letter.repeat(40));
+    let expected = format!("Bearer {right}");
+    let server = Server::start(move |request| match request.headers.get("authorization") {
+        Some(shown) if *shown == expected => answer("200 OK", ACCEPTED, ""),
+        Some(_) => answer("403 Forbidden", "", "{\"error\": \"the scope is missing\"}"),
+        None => answer("401 Unauthorized", "", "{\"error\": \"no token\"}"),
+    });
+    let setup = setup(2);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    let write = move |text: &str, mode| {
+        let new = file.with_extension("new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(mode)).unwrap();
+        std::fs::rename(new, &file).unwrap();
+    };
+    let credentials = Credentials { token_file: Some(folder.path().join("token")), ..Credentials::default() };
+    write(&right, 0o644);
+    let progress = Arc::clone(&setup.progress);
+    let exchange = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(Progress::get(&progress.requests_denied), 0, "the collector is not asked with a token that is no secret");
+        write(&wrong, 0o600);
+        let start = std::time::Instant::now();
+        while Progress::get(&progress.requests_denied) == 0 {
+            assert!(start.elapsed() < Duration::from_secs(60));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        write(&right, 0o600);
+    });
+    ship_with(&setup, &server.address, &credentials, Duration::from_secs(120));
+    exchange.join().unwrap();
+    assert_eq!(Progress::get(&setup.progress.batches_accepted), 2);
+    assert_eq!(Progress::get(&setup.progress.batches_refused), 0);
+    assert!(setup.spool.stats().owed.is_empty() && setup.progress.reachable.load(Ordering::Relaxed));
 }

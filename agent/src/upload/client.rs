@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use flamekeeper_profile::BuildId;
+use flamekeeper_transport::{Answer, Credentials, ExchangeError};
 use flamekeeper_wire::lz4;
 use flamekeeper_wire::symbols::{OFFERS_PATH, OfferAnswer, Offers, PartAnswer, part_path};
-use reqwest::{StatusCode, header};
+use http_body_util::Full;
+use hyper::{Request, StatusCode, header};
 
 use crate::config::value::CollectorAddress;
 use crate::ship::{ClientError, http_client, retry_after};
@@ -22,8 +25,10 @@ const MAX_ANSWER: usize = 1 << 20;
 pub(super) enum Later {
     #[error("the agent is ending")]
     Stopping,
+    #[error("it cannot be asked: {0}")]
+    Request(#[from] hyper::http::Error),
     #[error(transparent)]
-    Request(#[from] reqwest::Error),
+    Exchange(#[from] ExchangeError),
     #[error("it answered {0}")]
     Status(StatusCode, Option<Duration>),
     #[error("its answer cannot be read: {0}")]
@@ -53,47 +58,47 @@ pub(super) enum Part {
 /// Talks to one collector.
 #[derive(Debug)]
 pub(super) struct Client {
-    http: reqwest::Client,
+    http: flamekeeper_transport::Client,
     collector: CollectorAddress,
     stop: StopFlag,
 }
 
 impl Client {
-    pub(super) fn new(collector: &CollectorAddress, stop: StopFlag) -> Result<Self, ClientError> {
-        Ok(Self { http: http_client(TIMEOUT)?, collector: collector.clone(), stop })
+    pub(super) fn new(collector: &CollectorAddress, credentials: &Credentials, stop: StopFlag) -> Result<Self, ClientError> {
+        Ok(Self { http: http_client(collector, credentials, TIMEOUT)?, collector: collector.clone(), stop })
     }
 
     pub(super) async fn offer(&self, offers: &Offers) -> Result<OfferAnswer, Later> {
-        let request = self.http.post(self.collector.join(OFFERS_PATH)).header(header::CONTENT_TYPE, "application/json");
-        let response = self.send(request.body(serde_json::to_vec(offers)?)).await?;
-        if response.status() != StatusCode::OK {
-            return Err(Later::Status(response.status(), retry_after(&response)));
+        let request = Request::post(self.collector.join(OFFERS_PATH)).header(header::CONTENT_TYPE, "application/json");
+        let answer = self.send(request.body(Full::from(serde_json::to_vec(offers)?))?).await?;
+        if answer.status != StatusCode::OK {
+            return Err(Later::Status(answer.status, retry_after(&answer.headers)));
         }
-        Ok(serde_json::from_slice(&body(response).await?)?)
+        Ok(serde_json::from_slice(&answer.body)?)
     }
 
     /// Sends a part, compressed where that makes it smaller. Also returns how many bytes were sent.
     pub(super) async fn part(&self, id: &BuildId, lease: &str, offset: u64, part: Body) -> Result<Part, Later> {
-        let mut request = self.http.put(self.collector.join(&part_path(&id.to_string(), lease, offset)));
+        let mut request = Request::put(self.collector.join(&part_path(&id.to_string(), lease, offset)));
         if part.compressed {
             request = request.header(header::CONTENT_ENCODING, lz4::ENCODING);
         }
-        let response = self.send(request.body(part.bytes)).await?;
-        match response.status() {
+        let answer = self.send(request.body(Full::from(part.bytes))?).await?;
+        match answer.status {
             StatusCode::OK | StatusCode::NO_CONTENT => Ok(Part::Done),
             StatusCode::ACCEPTED | StatusCode::CONFLICT => {
-                let answer: PartAnswer = serde_json::from_slice(&body(response).await?)?;
+                let answer: PartAnswer = serde_json::from_slice(&answer.body)?;
                 Ok(Part::Next(answer.received))
             }
             StatusCode::GONE => Ok(Part::NoLease),
             status if is_final(status) => Ok(Part::Refused(status)),
-            status => Err(Later::Status(status, retry_after(&response))),
+            status => Err(Later::Status(status, retry_after(&answer.headers))),
         }
     }
 
     /// Sends a request, unless the agent ends meanwhile.
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, Later> {
-        let answer = request.send();
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, Later> {
+        let answer = self.http.exchange(request, MAX_ANSWER);
         tokio::pin!(answer);
         loop {
             tokio::select! {
@@ -124,14 +129,6 @@ impl Body {
             Self { bytes: bytes.to_vec(), compressed: false }
         }
     }
-}
-
-async fn body(mut response: reqwest::Response) -> Result<Vec<u8>, Later> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        bytes.extend_from_slice(&chunk[..chunk.len().min(MAX_ANSWER.saturating_sub(bytes.len()))]);
-    }
-    Ok(bytes)
 }
 
 /// Answers that another try would not change.

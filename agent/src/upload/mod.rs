@@ -86,7 +86,7 @@ impl Uploader {
         progress: Arc<Progress>,
     ) -> Result<Self, ClientError> {
         Ok(Self {
-            client: Client::new(&config.collector, stop.clone())?,
+            client: Client::new(&config.collector, &config.credentials, stop.clone())?,
             agent: agent.clone(),
             limit: config.symbols.max_object_bytes.0,
             rate: Rate::new(config.symbols.max_bytes_per_second.0, Instant::now()),

@@ -60,7 +60,7 @@ fn examine(arguments: &Arguments) -> Vec<Check> {
     if let Some(collector) = &collector {
         checks.push(judge::collector_disk(&host::disk(&collector.data_dir), collector.min_free_bytes));
     }
-    let reached = network::collector(&agent.collector.to_string());
+    let reached = network::collector(&agent.collector.to_string(), &agent.credentials.clone().with_systemd());
     let away = reached.as_ref().ok().and_then(|answer| answer.seconds_ahead);
     checks.push(judge::clock(host::clock_is_synchronized(), away));
     checks.push(judge::collector(&agent.collector.to_string(), reached.map(|answer| answer.status)));

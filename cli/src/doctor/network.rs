@@ -3,6 +3,9 @@
 use std::net::TcpStream;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use flamekeeper_transport::{Client, Credentials};
+use http_body_util::Full;
+
 use super::http_date;
 
 /// How long somebody may take to answer.
@@ -21,8 +24,8 @@ pub(super) struct Answer {
 ///
 /// # Errors
 /// Why there is no answer, as text.
-pub(super) fn collector(address: &str) -> Result<Answer, String> {
-    get(&format!("{}/healthz", address.trim_end_matches('/')))
+pub(super) fn collector(address: &str, credentials: &Credentials) -> Result<Answer, String> {
+    get(&format!("{}/healthz", address.trim_end_matches('/')), credentials)
 }
 
 /// What a debuginfod server answers for a build id that nothing has: 404 from one that works. None where it accepts connections and
@@ -35,7 +38,7 @@ pub(super) fn debuginfod(url: &str) -> Result<Option<u16>, String> {
         return connect(url).map(|()| None);
     }
     let nobody = "0".repeat(40);
-    get(&format!("{}/buildid/{nobody}/debuginfo", url.trim_end_matches('/'))).map(|answer| Some(answer.status))
+    get(&format!("{}/buildid/{nobody}/debuginfo", url.trim_end_matches('/')), &Credentials::default()).map(|answer| Some(answer.status))
 }
 
 /// Whether somebody accepts connections there.
@@ -52,21 +55,15 @@ fn connect(url: &str) -> Result<(), String> {
     Err(last)
 }
 
-fn get(url: &str) -> Result<Answer, String> {
-    let text = |error: reqwest::Error| {
-        // The last cause is the plain one ("connection refused").
-        let mut cause: &dyn std::error::Error = &error;
-        while let Some(deeper) = cause.source() {
-            cause = deeper;
-        }
-        cause.to_string()
-    };
-    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().map_err(text)?;
+fn get(url: &str, credentials: &Credentials) -> Result<Answer, String> {
+    let name = concat!("flamekeeper/", env!("CARGO_PKG_VERSION"));
+    let client = Client::new(credentials, url.starts_with("https:"), name, PATIENCE).map_err(|error| error.to_string())?;
+    let request = hyper::Request::get(url).body(Full::default()).map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    let answer = runtime.block_on(async { client.get(url).send().await }).map_err(text)?;
-    let date = answer.headers().get(reqwest::header::DATE).and_then(|date| http_date::seconds(date.to_str().ok()?));
+    let answer = runtime.block_on(client.exchange(request, 64 << 10)).map_err(|error| error.to_string())?;
+    let date = answer.headers.get(hyper::header::DATE).and_then(|date| http_date::seconds(date.to_str().ok()?));
     let seconds_ahead = date.zip(now()).map(|(theirs, ours)| theirs - ours);
-    Ok(Answer { status: answer.status().as_u16(), seconds_ahead })
+    Ok(Answer { status: answer.status.as_u16(), seconds_ahead })
 }
 
 fn now() -> Option<i64> {

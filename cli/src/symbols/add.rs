@@ -79,11 +79,10 @@ fn add(arguments: &Arguments, path: &Path) -> Result<Vec<u8>> {
         eprintln!("flamekeeper: {}", lacks(path, &companions));
     }
     let copy = copy(object, &companions).with_context(|| format!("cannot copy the symbols of {}", path.display()))?;
-    let len = copy.len() as u64;
-    let body = reqwest::Body::from(bytes::Bytes::from_owner(copy));
+    let body = bytes::Bytes::from_owner(copy);
     arguments
         .collector
-        .send(Request::Post(body, len), "/api/v1/symbols", &[("build_id", &id)])
+        .send(Request::Post(body), "/api/v1/symbols", &[("build_id", &id)])
         .with_context(|| format!("{} was not added", path.display()))
 }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use super::access::RawAccess;
 use super::clickhouse::{RawClickHouse, StoreKind};
 use super::deploys::RawDeploys;
 use super::file::{ConfigError, RawConfig, RawRetention};
@@ -52,6 +53,9 @@ pub struct Args {
     /// Who is told of new versions.
     #[command(flatten)]
     pub deploys: RawDeploys,
+    /// Who is let in.
+    #[command(flatten)]
+    pub access: RawAccess,
     /// Print the effective configuration as TOML, and end
     #[arg(long)]
     pub print_config: bool,
@@ -83,6 +87,7 @@ impl Args {
             },
             symbols: self.symbols.clone(),
             deploys: self.deploys.clone(),
+            access: self.access.clone(),
         };
         let mut config = Config::default();
         // systemd's StateDirectory=, see systemd.exec(5).

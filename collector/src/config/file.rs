@@ -8,6 +8,7 @@ pub use flamekeeper_wire::units::Place;
 use serde::Deserialize;
 
 use super::Config;
+use super::access::{AccessError, RawAccess};
 use super::clickhouse::{RawClickHouse, StoreKind};
 use super::deploys::RawDeploys;
 use super::symbols::RawSymbols;
@@ -40,6 +41,9 @@ pub struct RawConfig {
     /// See [`Config::webhook`].
     #[serde(default)]
     pub deploys: RawDeploys,
+    /// See [`Config::access`].
+    #[serde(default)]
+    pub access: RawAccess,
 }
 
 /// The table `[retention]`.
@@ -78,6 +82,14 @@ pub enum ConfigError {
         place: Place,
         /// What is wrong, and what was expected.
         message: String,
+    },
+    /// Who is let in does not fit together.
+    #[error("{}: {error}", path.display())]
+    Access {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        error: AccessError,
     },
 }
 
@@ -118,6 +130,7 @@ impl RawConfig {
         config.min_free_bytes = written.min_free_bytes.map_or(config.min_free_bytes, |bytes| bytes.0);
         config.symbols = self.symbols.over(config.symbols);
         config.webhook = self.deploys.over(config.webhook);
+        config.access = self.access.over(config.access);
         config
     }
 }

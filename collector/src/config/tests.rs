@@ -29,6 +29,13 @@ fn mistakes_have_places() {
     assert!(error("[clickhouse]\ndatabase = \"a b\"").contains("expected a name of letters"));
     assert!(error("[deploys]\nwebhook_url = \"ftp://a\"\n").contains("expected the address of a webhook"));
     assert!(error("[deploys]\nwebhook_url = \"http://user:word@a\"\n").contains("expected the address of a webhook"));
+    let token = |line: &str| error(&format!("[[access.tokens]]\nname = \"a\"\nscopes = [\"read\"]\n{line}\n"));
+    assert!(token("").contains("expected either file"), "{}", token(""));
+    assert!(token("credential = \"../x\"").contains("expected either file"));
+    assert!(
+        error("[[access.tokens]]\nname = \"a\"\nfile = \"/t\"\nscopes = [\"reed\"]\n").contains("`ingest`, `read`, `symbols`, `admin`")
+    );
+    assert!(error("[access]\ntrusted_peers = [\"10.0.0.0/40\"]\n").contains("expected an address or a network"));
     let missing = check_config(Path::new("/nonexistent/c.toml")).unwrap_err().to_string();
     assert!(missing.contains("/nonexistent/c.toml") && missing.contains("could not be read"), "{missing}");
 }
@@ -45,7 +52,10 @@ debuginfod_urls = [\"http://a:8002\", \"\", \"https://b/c\"]\ndebuginfod_ca = \"
 [deploys]
 webhook_url = \"https://chat.example/hook?key=1\"
 webhook_ca = \"/ca\"
-webhook_samples = 9",
+webhook_samples = 9
+[access]\ntls_cert = \"/c\"\ntls_key = \"/k\"\nclient_ca = \"/a\"\ninsecure_listen = true\ntrusted_header = \"X-User\"
+trusted_peers = [\"127.0.0.1\", \"10.0.0.0/8\"]\ntrusted_scopes = [\"read\"]\n[[access.tokens]]\nname = \"agents\"\nfile = \"/t\"
+scopes = [\"ingest\", \"symbols\"]\n[[access.tokens]]\nname = \"ci\"\ncredential = \"ci\"\nscopes = [\"admin\"]",
     )
     .unwrap();
     let config = config.over(Config::default());
@@ -55,6 +65,8 @@ webhook_samples = 9",
     assert_eq!(debuginfod.urls, ["http://a:8002", "https://b/c"]);
     assert_eq!((debuginfod.ca.as_deref(), debuginfod.ahead), (Some(Path::new("/ca.pem")), false));
     assert!(Config::default().symbols.debuginfod.ahead);
+    assert_eq!(config.access.tokens[0].scopes.to_string(), "ingest, symbols");
+    assert_eq!(config.access.protection(config.listen), "protected by TLS, client certificates, 2 tokens, the header x-user of a proxy");
     assert_eq!(config.store_text(), "ClickHouse at http://ch:8123, database flamekeeper, cluster c1");
     assert_eq!((config.clickhouse.query_time.as_secs(), config.clickhouse.query_memory), (5, 1 << 30));
     assert_eq!((config.webhook.url.as_deref(), config.webhook.samples), (Some("https://chat.example/hook?key=1"), 9));

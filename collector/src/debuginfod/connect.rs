@@ -1,7 +1,6 @@
 //! A connection to a server, with TLS where its address says so.
 //!
-//! hyper and rustls by themselves: a feature of `reqwest` would be one of the agent's `reqwest` as well, since both are built
-//! together, and would bring a cryptography library into a privileged program.
+//! hyper and rustls by themselves, as in `flamekeeper_transport`, whose client reads answers whole: these are too large for that.
 
 use std::io;
 use std::path::{Path, PathBuf};

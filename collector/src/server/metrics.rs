@@ -24,6 +24,7 @@ pub(super) fn text(state: &StatusState) -> Result<String, ApiError> {
     page.one("flamekeeper_collector_memory_limit_bytes", "gauge", "Memory that the collector may take.", pressure.limit());
     page.one("flamekeeper_collector_anonymous_memory_bytes", "gauge", "Anonymous memory that it takes.", pressure.anonymous());
     page.one("flamekeeper_collector_memory_refusals_total", "counter", "What was sent away near the limit.", pressure.sent_away());
+    doors(&mut page, state);
     ingest(&mut page, state);
     store(&mut page, &state.store.status()?);
     queries(&mut page, state);
@@ -32,6 +33,16 @@ pub(super) fn text(state: &StatusState) -> Result<String, ApiError> {
         webhook(&mut page, announcer.counters());
     }
     Ok(page.text)
+}
+
+fn doors(page: &mut Page, state: &StatusState) {
+    let refused = state.doors.gate.refusals();
+    page.family("flamekeeper_access_refused_total", "Requests that were turned away, by reason.", "reason", &refused);
+    page.one("flamekeeper_access_tokens", "gauge", "Tokens that are good for something now.", state.doors.gate.known_tokens());
+    let connections = &state.doors.connections;
+    page.one("flamekeeper_connections", "gauge", "Connections that are open.", connections.open());
+    let failed = connections.failed_handshakes();
+    page.one("flamekeeper_tls_failures_total", "counter", "Connections that did not become secure.", failed);
 }
 
 fn ingest(page: &mut Page, state: &StatusState) {

@@ -30,6 +30,7 @@ pub(super) struct StatusState {
     pub(super) announcer: Option<Arc<Announcer>>,
     pub(super) counters: Arc<IngestCounters>,
     pub(super) queries: Arc<Queries>,
+    pub(super) doors: super::Doors,
     pub(super) started: Timestamp,
 }
 

@@ -23,7 +23,10 @@ pub(crate) struct Collector {
 
 impl Collector {
     pub(crate) fn start(folder: &Path) -> Self {
-        let config = Config { listen: "127.0.0.1:0".parse().unwrap(), data_dir: folder.into(), ..Config::default() };
+        Self::start_with(Config { listen: "127.0.0.1:0".parse().unwrap(), data_dir: folder.into(), ..Config::default() })
+    }
+
+    pub(crate) fn start_with(config: Config) -> Self {
         let server = Server::bind(config).unwrap();
         let address = server.address();
         let (shutdown, ended) = oneshot::channel();

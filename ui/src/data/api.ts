@@ -1,4 +1,5 @@
 /** Requests to the collector, on the origin the page came from. */
+import { tokenWanted } from "./session";
 
 /** A request that gave no usable answer; the message says what to do next. */
 export class ApiError extends Error {
@@ -27,6 +28,7 @@ export function apiUrl(endpoint: string, parameters: Parameters): string {
 /** Fetches and parses JSON. Throws ApiError, or the AbortError of the signal. */
 export async function getJson<T>(url: string, signal: AbortSignal, onBytes?: (bytes: number) => void): Promise<T> {
   const response = await request(url, signal);
+  if (response.status === 401) tokenWanted.value = true;
   const body = await readText(response, onBytes);
   if (!response.ok) throw new ApiError(refusal(response.status, body), response.status);
   try {
