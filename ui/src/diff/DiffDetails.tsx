@@ -2,14 +2,14 @@ import { functionOf, ratio, type Diff, type Pair } from "../data/diff";
 import { formatChange, formatIn, formatRatio, unitOf } from "../data/diffText";
 import { hovered, selected } from "../explore/focus";
 import { Interval, VerdictTag } from "./DiffTable";
-import { diff, graph, tree } from "./store";
+import { diff, graph, lacking, tree } from "./store";
 
 /** The line that is always there: what the mouse is on, else the keyboard, else the zoom. */
 export function DiffDetails() {
   const now = diff.value;
   const made = tree.value;
   const view = graph.shown.value;
-  if (!now || !made || !view || now.a.weight + now.b.weight === 0) return <div class="details" data-testid="details" />;
+  if (!now || !made || !view || lacking.value) return <div class="details" data-testid="details" />;
   const mouse = hovered.value?.tree === made.tree ? hovered.value.hit : null;
   const node = mouse ? mouse.node : selected.value >= 0 && selected.value < made.tree.count ? selected.value : view.node;
   const { frames } = made.tree;

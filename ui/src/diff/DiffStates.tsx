@@ -1,6 +1,5 @@
 import { earlier, lengthOf, DIFF_DEFAULTS } from "../data/diffState";
-import { formatSpan } from "../data/time";
-import { formatCount } from "../data/units";
+import { Failure, Loading } from "../explore/States";
 import { NoAgent } from "../listing/Listing";
 import { choose, chooseDeploy, compareState, deploys, diffState, noAgent, refresh, service, state } from "./store";
 
@@ -10,24 +9,10 @@ export function DiffPaneState() {
   const choosing = compareState.value;
   if (noAgent.value) return <NoAgent title="There is nothing to compare yet" hint="No service has sent a sample. Start an agent on each host that is to be seen here; what it samples can be compared as soon as there are two windows of it:"><p class="quiet">This page looks again by itself.</p></NoAgent>;
   if (state.value.deploy !== "") return choosing.error ? <NoDeploy message={choosing.error.message} /> : <Loading text={`Choosing windows before and after the deploy of ${state.value.deploy}`} bytes={0} />;
-  if (error) return <Failure message={error.message} stale={value !== null} />;
+  if (error) return <Failure message={error.message} stale={value !== null} retry={refresh} />;
   if (!value) return loading ? <Loading text="Comparing" bytes={bytes} /> : null;
   const [a, b] = [value.a.weight > 0, value.b.weight > 0];
   return a && b ? null : <Lacking side={a ? "B" : b ? "A" : "Neither side"} />;
-}
-
-function Loading({ text, bytes }: { text: string; bytes: number }) {
-  return <div class="notice" role="status"><p class="quiet">{text}{bytes > 0 ? ` · ${formatCount(bytes / 1000)} kB` : ""}…</p></div>;
-}
-
-function Failure({ message, stale }: { message: string; stale: boolean }) {
-  return (
-    <div class={`notice error ${stale ? "stale" : ""}`} role="alert">
-      <h2>{stale ? "Could not compare" : "No answer to show"}</h2>
-      <p>{message}</p>
-      <button type="button" class="control primary" onClick={refresh}>Retry</button>
-    </div>
-  );
 }
 
 // The service's last 15 minutes against those before, where no deploy can be compared.
@@ -39,7 +24,7 @@ function NoDeploy({ message }: { message: string }) {
     <div class="notice error" role="alert" data-testid="empty">
       <h2>No deploy to compare</h2>
       <p>{message}</p>
-      <p class="quiet">A deploy is a change of a service's version: OTEL_SERVICE_VERSION in its environment, else the build id of its program.</p>
+      <p class="quiet">A deploy is a change of a service's version: service.version in its OTEL_RESOURCE_ATTRIBUTES, else the build id of its program.</p>
       <div class="actions"><button type="button" class="control primary" onClick={() => choose({ a: { ...a, query }, b: { ...b, query } })}>Compare with an hour before</button></div>
     </div>
   );
@@ -50,7 +35,6 @@ function Lacking({ side }: { side: string }) {
   const now = Date.now() / 1000;
   const length = lengthOf(b, now);
   const before = length === null ? null : earlier(b, length, now);
-  const half = length === null ? null : halves(b, length, now);
   const name = service.value;
   const deployed = name && deploys.state.value.value?.deploys.some((d) => d.kind !== "mark");
   return (
@@ -59,18 +43,8 @@ function Lacking({ side }: { side: string }) {
       <p>{side === "A" ? "Nothing that A selects ran in its window. Take one in which it did:" : side === "B" ? "Nothing that B selects ran in its window. Choose another window or selector for it above." : "Nothing that the two selectors name ran in these windows. Choose a service, or other windows, above."}</p>
       <div class="actions">
         {side === "A" && before && <button type="button" class="control primary" onClick={() => choose({ a: before })}>The window right before B</button>}
-        {side === "A" && half && length && <button type="button" class="control" onClick={() => choose(half)}>The halves of B, {formatSpan(length / 2)} each</button>}
         {name && deployed && <button type="button" class="control" onClick={() => chooseDeploy(name)}>Before and after its last deploy</button>}
       </div>
     </div>
   );
-}
-
-// Both halves of a window, where nothing was sampled before it.
-function halves(side: typeof DIFF_DEFAULTS.b, length: number, now: number) {
-  const half = Math.floor(length / 2);
-  const first = earlier({ ...side, from: side.to }, half, now);
-  const whole = earlier(side, 1, now);
-  if (!first || !whole || half < 20) return null;
-  return { a: { ...side, to: first.from }, b: { ...side, from: first.from } };
 }

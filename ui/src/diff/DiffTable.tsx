@@ -45,7 +45,7 @@ export function DiffTable() {
       <div class="table-body" ref={body} tabIndex={0} role="grid" aria-label="Functions" aria-rowcount={list.length + 1} aria-activedescendant={at >= first && at < last ? rowId(at) : undefined}
         onKeyDown={(e) => onKey(e, body.current, list, at, move)} onContextMenu={(e) => list[at] && openFunctionMenu(e, list[at], document.getElementById(rowId(at)) ?? undefined)}>
         <div class="table-head" role="row">{COLUMNS.map(([id, label, title]) => <Head key={id} id={id} label={label} title={title} unit={now ? unitOf(now) : ""} />)}</div>
-        {now && (list.length === 0 ? <p class="table-note quiet">{only ? "Nothing changed beyond chance here." : "No function has this in its name or module."}</p> : (
+        {now && (list.length === 0 ? <p class="table-note quiet">{only ? "Nothing changed beyond chance here." : `None of the ${formatCount(now.functions.length)} functions listed has this in its name or module.`}</p> : (
           <div class="table-space" style={{ height: `${list.length * ROW}px` }}>
             <div style={{ transform: `translateY(${first * ROW}px)` }}>
               {list.slice(first, last).map((f, i) => <Row key={first + i} diff={now} f={f} row={first + i} current={first + i === at} onPick={() => { setAt(first + i); pick(f); }} />)}

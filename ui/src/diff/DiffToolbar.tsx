@@ -5,7 +5,7 @@ import { Crumbs } from "../explore/Breadcrumb";
 import { Choice } from "../explore/Choice";
 import { Icon } from "../explore/icons";
 import { SearchBox } from "../explore/SearchBox";
-import { cut, diff, diffState, go, graph, state, undoable } from "./store";
+import { cut, diff, diffState, go, graph, lacking, state, undoable } from "./store";
 
 /** Above the panes: layout, direction, what is as wide as a frame, search. */
 export function DiffToolbar() {
@@ -25,7 +25,7 @@ export function DiffToolbar() {
 export function Zoom() {
   const { path, whole } = state.value;
   const view = graph.shown.value;
-  const much = view && diff.value && cut.value > view.tree.total[view.node] * 0.001;
+  const much = view && diff.value && !lacking.value && cut.value > view.tree.total[view.node] * 0.001;
   return (
     <nav class="breadcrumb" aria-label="The zoom" data-testid="breadcrumb">
       <button type="button" class="control icon-only" title="Undo the last change  (Back)" aria-label="Undo" disabled={!undoable.value} onClick={() => history.back()}><Icon name="undo" /></button>

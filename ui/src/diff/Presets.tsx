@@ -86,7 +86,7 @@ function DeployList({ name, close }: { name: string; close: () => void }) {
   if (error) return <p class="panel-note">{error.message}</p>;
   if (!value) return <p class="panel-note">Looking for deploys…</p>;
   const found = value.deploys.filter((d) => d.service === name && d.kind !== "mark").reverse();
-  if (found.length === 0) return <p class="panel-note">{name} has not changed its version in 7 days. A version is what the environment says (OTEL_SERVICE_VERSION), else the program's build id.</p>;
+  if (found.length === 0) return <p class="panel-note">{name} has not changed its version in 7 days. A version is service.version in its OTEL_RESOURCE_ATTRIBUTES, else the build id of its program.</p>;
   return (
     <div class="options">
       {found.slice(0, SHOWN).map((d, i) => <button type="button" class="option" key={`${d.at}${d.version}`} data-autofocus={i === 0} data-deploy={d.version} title={titleOf(d)} onClick={() => { chooseDeploy(name, d.version, d.previous); close(); }}>

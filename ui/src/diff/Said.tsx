@@ -1,11 +1,12 @@
 import { describeChoice, describeStatistics, formatChange, formatRatio, unitOf } from "../data/diffText";
 import { ratio } from "../data/diff";
-import { diff, stale, why } from "./store";
+import { diff, lacking, stale, why } from "./store";
 
 /** What was chosen, what changed as a whole, and what size of change would have been seen. */
 export function Said() {
   const now = diff.value;
-  if (!now || stale.value || now.a.weight + now.b.weight === 0) return <p class="said" data-testid="said">{"\u00a0"}</p>;
+  if (!now || stale.value) return <p class="said" data-testid="said">{"\u00a0"}</p>;
+  if (lacking.value) return <p class="said" data-testid="said">{sentence(describeChoice(now, why.value))}</p>;
   const all = now.b.total - now.a.total;
   return (
     <p class="said" data-testid="said">

@@ -1,5 +1,4 @@
 import { GRAPH_KEYS, type Keys } from "../explore/keyboard";
-import { openMenuBelow } from "./menu";
 import { go, state } from "./store";
 import { swap } from "./Sides";
 
@@ -23,5 +22,4 @@ export const ACTIONS: Keys = {
   i: () => go({ direction: "icicle" }, "replace"),
   w: () => go({ width: NEXT[state.peek().width] }, "replace"),
   x: swap,
-  m: openMenuBelow,
 };

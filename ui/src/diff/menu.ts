@@ -2,8 +2,7 @@ import { formatPath, pathOf, type FramePath } from "../data/path";
 import { DEFAULTS, formatState } from "../data/url";
 import { formatTime } from "../data/time";
 import { copyText, stackText, type Action } from "../explore/actions";
-import { engine, selected } from "../explore/focus";
-import { menu, type MenuSubject } from "../explore/menuState";
+import type { MenuSubject } from "../explore/menuState";
 import { diff, go, graph, state } from "./store";
 
 /** Where Explore shows a side: what is searched here is searched there. */
@@ -25,14 +24,4 @@ export function menuItems({ name, at }: MenuSubject): Action[][] {
   const copy: Action[] = [{ id: "copy-name", label: "Copy name", run: () => void copyText(name, "name") }];
   if (here) copy.push({ id: "copy-stack", label: "Copy stack", run: () => void copyText(stackText(here), "stack") });
   return [place, [{ id: "explore-a", label: "Explore it in A", run: explore("a") }, { id: "explore-b", label: "Explore it in B", run: explore("b") }], copy];
-}
-
-/** Opens the menu of what is selected in the flamegraph. */
-export function openMenuBelow(): void {
-  const view = graph.shown.peek();
-  const node = selected.peek();
-  if (!view || node < 0) return;
-  const rect = engine.peek()?.rectOf(node);
-  const { frames, frame } = view.tree;
-  menu.value = { name: frames.name[frame[node]], module: frames.module[frame[node]], at: { tree: view.tree, node }, x: rect ? rect.x + 24 : innerWidth / 2, y: rect ? rect.y + rect.h : innerHeight / 2, opener: document.activeElement as HTMLElement | null };
 }

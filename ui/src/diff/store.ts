@@ -18,8 +18,8 @@ import { searchIn } from "../flame/search";
 // Nodes of the tree: more are narrower than a pixel on most screens.
 const NODES = 8000;
 const ALL_NODES = 1_000_000;
-// Functions in the table: those beyond chance come first.
-const FUNCTIONS = 1000;
+// Functions in the table: those beyond chance come first. With this many, and as many nodes, an answer about a host full of compilers takes 100 kB.
+const FUNCTIONS = 500;
 // Far back enough for the deploys that people still ask about, as the collector looks.
 const DEPLOYS_FROM = "-7d";
 const AWAIT_SECONDS = 5;
@@ -89,6 +89,9 @@ export const fill = computed(() => {
   return said && ((node: number) => color(said.mark[node], said.strength[node]));
 });
 
+/** Whether a side has no samples, so that there is nothing to draw. */
+export const lacking = computed(() => diff.value !== null && (diff.value.a.weight === 0 || diff.value.b.weight === 0));
+
 /** What the server left out of the tree, in the width that is shown. */
 export const cut = computed(() => {
   const view = shown.value;
@@ -122,7 +125,7 @@ const question = computed(() => {
   const { deploy, a, b, type, by, whole } = state.value;
   if (deploy !== "") return "";
   const side = (name: string, { query, from, to }: Side) => ({ [`query_${name}`]: query, [`from_${name}`]: from, [`to_${name}`]: to });
-  return apiUrl("diff", { type, ...side("a", a), ...side("b", b), by, max_nodes: whole ? ALL_NODES : NODES, limit: FUNCTIONS });
+  return apiUrl("diff", { type, ...side("a", a), ...side("b", b), by, max_nodes: whole ? ALL_NODES : NODES, limit: whole ? 0 : FUNCTIONS });
 });
 const comparison = computed(() => {
   const { deploy, version, previous } = state.value;

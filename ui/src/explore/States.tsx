@@ -7,24 +7,26 @@ import { formatCount } from "../data/units";
 /** What stands in the pane where there is no picture: loading, error, or nothing found. Null where there is one. */
 export function PaneState() {
   const { value, error, loading, bytes } = wholeState.value;
-  if (error) return <Failure message={error.message} stale={value !== null} />;
-  if (!value) return loading ? <Loading bytes={bytes} /> : null;
+  if (error) return <Failure message={error.message} stale={value !== null} retry={refresh} />;
+  if (!value) return loading ? <Loading text="Loading the flamegraph" bytes={bytes} /> : null;
   if (value.tree.total[0] > 0) return null;
   const known = status.state.value.value;
   if (known?.samples_stored === 0 && services.state.value.value?.services.length === 0) return <NoAgent since={known.started} />;
   return <NothingHere />;
 }
 
-function Loading({ bytes }: { bytes: number }) {
-  return <div class="notice" role="status"><p class="quiet">Loading the flamegraph{bytes > 0 ? ` · ${formatCount(bytes / 1000)} kB` : ""}…</p></div>;
+/** What stands in a pane while its first answer is under way. */
+export function Loading({ text, bytes }: { text: string; bytes: number }) {
+  return <div class="notice" role="status"><p class="quiet">{text}{bytes > 0 ? ` · ${formatCount(bytes / 1000)} kB` : ""}…</p></div>;
 }
 
-function Failure({ message, stale }: { message: string; stale: boolean }) {
+/** Why there is no answer; beside the one before, where there is one. */
+export function Failure({ message, stale, retry }: { message: string; stale: boolean; retry: () => void }) {
   return (
     <div class={`notice error ${stale ? "stale" : ""}`} role="alert">
       <h2>{stale ? "Could not refresh" : "No answer to show"}</h2>
       <p>{message}</p>
-      <button type="button" class="control primary" onClick={refresh}>Retry</button>
+      <button type="button" class="control primary" onClick={retry}>Retry</button>
     </div>
   );
 }

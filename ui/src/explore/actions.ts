@@ -1,5 +1,6 @@
 import { pathOf } from "../data/path";
 import { announcement, engine, selected } from "./focus";
+import type { Graph } from "./graph";
 import { menu, type MenuSubject } from "./menuState";
 import { lastSegment } from "../flame/names";
 import { go, shown, state, transform, zoomTo } from "./store";
@@ -56,14 +57,15 @@ export function callersOfSelected(): void {
   showCallers(name || state.peek().fn);
 }
 
-/** Opens the menu of what is selected in the flamegraph. */
-export function menuOfSelected(): void {
-  const view = shown.peek();
+/** Opens the menu of what is selected in a flamegraph. */
+export function menuOfSelected(graph: Graph): void {
+  const view = graph.shown.peek();
   const node = selected.peek();
   if (!view || node < 0) return;
   const rect = engine.peek()?.rectOf(node);
-  const { frames, frame } = view.profile.tree;
-  menu.value = { name: frames.name[frame[node]], module: frames.module[frame[node]], at: { tree: view.profile.tree, node }, x: rect ? rect.x + 24 : innerWidth / 2, y: rect ? rect.y + rect.h : innerHeight / 2, opener: document.activeElement as HTMLElement | null };
+  const { tree } = view;
+  const { frames, frame } = tree;
+  menu.value = { name: frames.name[frame[node]], module: frames.module[frame[node]], at: { tree, node }, x: rect ? rect.x + 24 : innerWidth / 2, y: rect ? rect.y + rect.h : innerHeight / 2, opener: document.activeElement as HTMLElement | null };
 }
 
 /** A stack as text, leaf first, as debuggers write it. */

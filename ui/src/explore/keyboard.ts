@@ -1,3 +1,4 @@
+import { menuOfSelected } from "./actions";
 import { helpOpen, move, resetZoom, stepHit, zoomSelected } from "./focus";
 import type { Graph } from "./graph";
 
@@ -30,6 +31,7 @@ function ofEveryGraph(graph: Graph): Keys {
     },
     n: () => stepHit(graph, false),
     N: () => stepHit(graph, true),
+    m: () => menuOfSelected(graph),
     "?": () => (helpOpen.value = !helpOpen.peek()),
     Escape: () => {
       if (helpOpen.peek()) helpOpen.value = false;

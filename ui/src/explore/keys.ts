@@ -1,4 +1,4 @@
-import { callersOfSelected, menuOfSelected } from "./actions";
+import { callersOfSelected } from "./actions";
 import { GRAPH_KEYS, type Keys } from "./keyboard";
 import { showPane } from "./panes";
 import { go, state } from "./store";
@@ -25,7 +25,6 @@ export const ACTIONS: Keys = {
   i: () => showPane("icicle"),
   d: () => showPane("tree"),
   c: callersOfSelected,
-  m: menuOfSelected,
   "[": () => stepWindow(-1),
   "]": () => stepWindow(1),
 };
