@@ -73,18 +73,24 @@ describe("what is said of a frame", () => {
   };
 
   it("follows the collector's verdicts, stronger from twofold on; chance is not told", () => {
-    expect(said()).toEqual({ "": [0, 0], main: [Mark.More, 1], hot: [Mark.More, 2], same: [Mark.Chance, 0], old: [Mark.Less, 2], fresh: [Mark.More, 2] });
+    expect(said()).toEqual({ "": [Mark.More, 1], main: [Mark.More, 1], hot: [Mark.More, 2], same: [Mark.Chance, 0], old: [Mark.Less, 2], fresh: [Mark.More, 2] });
   });
 
   it("is nothing where this place of a changed function did not change", () => {
     // 8 samples on each side of the same function under another caller.
-    const marks = said((a) => {
+    const elsewhere = (value: number) => said((a) => {
       a.tree.depth.push(1, 2);
       a.tree.name.push(4, 2);
-      for (const [column, value] of [["a", 8e7], ["b", 9e7], ["cut_a", 0], ["cut_b", 0]] as const) a.tree[column].push(0, value);
-      a.functions = a.functions.filter((f) => f.name !== "old");
+      for (const [column, v] of [["a", 8e7], ["b", value], ["cut_a", 0], ["cut_b", 0]] as const) a.tree[column].push(0, v);
     });
-    expect(marks.hot).toEqual([Mark.Chance, 0]);
+    expect(elsewhere(9e7).hot).toEqual([Mark.Chance, 0]);
+    expect(elsewhere(9e8).hot).toEqual([Mark.More, 2]);
+  });
+
+  it("is what the collector says where the function stands in one place, by what of it changed", () => {
+    const same = { low: 0.001, high: 0.02, q: 0.04 };
+    expect(said((a) => (a.functions[4] = fn("same", "grew", 0.4, 0.41, same))).same).toEqual([Mark.More, 0]);
+    expect(said((a) => (a.functions[4] = fn("same", "shrank", 0.3, 0.2, { ...same, total_a: 0.4, total_b: 0.41 }))).same).toEqual([Mark.Less, 1]);
   });
 
   it("holds moved functions apart, and tells every change where no samples are counted", () => {

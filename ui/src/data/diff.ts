@@ -102,34 +102,45 @@ export interface Marks {
 
 const MARK: Record<Verdict, Mark> = { chance: Mark.Chance, moved: Mark.Moved, grew: Mark.More, new: Mark.More, shrank: Mark.Less, gone: Mark.Less };
 
-// Beyond this many standard deviations a place of a function that changed is said to have changed: 95 %.
-const BEYOND = 1.96;
+// Beyond this many standard deviations one of the places of a function that changed is said to have changed: 99 %, as there are many places.
+const BEYOND = 2.58;
+// A place with this much of its function on both sides is the function.
+const WHOLE = 0.9;
 
 /**
- * A node has changed where its function has, by the collector's test over all functions, and its own change is beyond what sampling
- * and the spread explain: a function that is slower in one place is grey in all others. Where nothing could be tested, because the
- * type counts no samples, every change is told.
+ * A node has changed where its function has, by the collector's test over all functions. Where the function stands in several places,
+ * the place's own change has to be beyond what sampling and the spread explain as well: a function that is slower in one place is grey
+ * in the others. Where nothing could be tested, because the type counts no samples, every change is told.
  */
-export function marksOf(diff: Diff, { tree, total: [a, b] }: DiffTree): Marks {
-  const verdicts = verdictsByFrame(diff);
+export function marksOf(diff: Diff, made: DiffTree): Marks {
+  const { tree, total: [a, b] } = made;
+  const known = functionsByFrame(diff);
   const untested = isUntested(diff);
-  const [unitA, unitB] = [diff.a, diff.b].map((side) => (side.samples > 0 ? side.total / side.samples : 0));
-  const spread = Math.max(1, diff.statistics.dispersion);
   const mark = new Uint8Array(tree.count);
   const strength = new Uint8Array(tree.count);
   for (let i = 0; i < tree.count; i++) {
-    const said = untested ? Mark.More : verdicts[tree.frame[i]];
+    const f = known[tree.frame[i]];
+    const said = untested || i === 0 ? Mark.More : f ? MARK[f.verdict] : Mark.Chance;
     if (said === Mark.Chance) continue;
-    const change = b[i] - a[i];
-    // Half a sample more: nothing seen is no proof of nothing.
-    const variance = spread * (unitA * (a[i] + unitA / 2) + unitB * (b[i] + unitB / 2));
-    if (change === 0 || Math.abs(change) < BEYOND * Math.sqrt(variance)) continue;
-    mark[i] = said === Mark.Moved ? said : change > 0 ? Mark.More : Mark.Less;
-    if (said === Mark.Moved) continue;
-    const ratio = Math.abs(Math.log2(b[i] / a[i]));
-    strength[i] = ratio < Math.log2(1.25) ? 0 : ratio < 1 ? 1 : 2;
+    const whole = i > 0 && f !== null && a[i] >= WHOLE * f.total_a && b[i] >= WHOLE * f.total_b;
+    if (!(whole && said !== Mark.Moved && !untested) && !isBeyond(diff, a[i], b[i], untested)) continue;
+    const [from, to] = whole && !untested ? valuesOf(f) : [a[i], b[i]];
+    mark[i] = said === Mark.Moved ? said : to > from ? Mark.More : Mark.Less;
+    if (said !== Mark.Moved) strength[i] = strengthOf(from, to);
   }
   return { mark, strength };
+}
+
+function isBeyond({ a: sideA, b: sideB, statistics }: Diff, a: number, b: number, untested: boolean): boolean {
+  const [unitA, unitB] = [sideA, sideB].map((side) => (side.samples > 0 ? side.total / side.samples : 0));
+  // Half a sample more: nothing seen is no proof of nothing.
+  const variance = Math.max(1, statistics.dispersion) * (unitA * (a + unitA / 2) + unitB * (b + unitB / 2));
+  return b !== a && (untested || Math.abs(b - a) >= BEYOND * Math.sqrt(variance));
+}
+
+function strengthOf(from: number, to: number): number {
+  const doublings = Math.abs(Math.log2(to / from));
+  return doublings < Math.log2(1.25) ? 0 : doublings < 1 ? 1 : 2;
 }
 
 /** Whether there are values and no samples to tell chance by. */
@@ -140,9 +151,9 @@ export function isUntested({ a, b }: Pick<Diff, "a" | "b">): boolean {
 /** Functions are told by name and module, however they were inlined. */
 const keyOf = (name: string, module: string) => `${name}\n${module}`;
 
-function verdictsByFrame({ functions, frames }: Diff): Uint8Array {
-  const known = new Map(functions.map((f) => [keyOf(f.name, f.module), MARK[f.verdict]]));
-  return Uint8Array.from(frames.name, (name, i) => known.get(keyOf(name, frames.module[i])) ?? Mark.Chance);
+function functionsByFrame({ functions, frames }: Diff): readonly (DiffFunction | null)[] {
+  const known = new Map(functions.map((f) => [keyOf(f.name, f.module), f]));
+  return frames.name.map((name, i) => known.get(keyOf(name, frames.module[i])) ?? null);
 }
 
 /** The function of a frame; null where the answer does not list it. */

@@ -344,19 +344,23 @@ impl Found {
                 seen: change.seen * factor,
             });
         }
-        let told = |function: &FunctionDiff| function.verdict != Verdict::Chance;
         table.sort_by(|x, y| {
-            let by_size =
-                |function: &FunctionDiff| if told(function) { function.change.abs() } else { function.total[0] + function.total[1] };
-            // All callers of what changed have changed with it, by as much: they come after it.
-            let follows = |function: &FunctionDiff| told(function) && function.measure == Measure::Total;
-            told(y)
-                .cmp(&told(x))
-                .then(follows(x).cmp(&follows(y)))
-                .then(by_size(y).total_cmp(&by_size(x)))
-                .then_with(|| x.frame.name.cmp(&y.frame.name))
+            let ((group_x, by_x), (group_y, by_y)) = (rank(x), rank(y));
+            group_x.cmp(&group_y).then(by_y.total_cmp(&by_x)).then_with(|| x.frame.name.cmp(&y.frame.name))
         });
         table
+    }
+}
+
+/// A group, the lowest first, and the order in it, the greatest first: self values beyond chance by the size of the change, then totals,
+/// then what is within chance. All callers of what changed have changed with it, by as much, and the more else they call the less sure that
+/// is: so totals stand by how sure they are.
+fn rank(function: &FunctionDiff) -> (u8, f64) {
+    let change = function.change.abs();
+    match (function.verdict, function.measure) {
+        (Verdict::Chance, _) => (2, function.total[0] + function.total[1]),
+        (_, Measure::Own) => (0, change),
+        (_, Measure::Total) => (1, function.interval.map_or(change, |(low, high)| change / (high - low).max(f64::MIN_POSITIVE))),
     }
 }
 

@@ -122,8 +122,8 @@ pub struct Diff {
     pub sides: [SideSummary; 2],
     /// The tree of both.
     pub tree: DiffTree,
-    /// What changed beyond chance first: functions of which the self value did, then those of which the total did, each by the size of
-    /// the change; then the others by total.
+    /// What changed beyond chance first: functions of which the self value did, by the size of the change, then those of which
+    /// the total did, by how sure it is; then the others by total.
     pub functions: Vec<FunctionDiff>,
     /// What is said of the whole.
     pub statistics: Statistics,
