@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use flamekeeper_profile::{AgentFigures, Batch, FrameKind, Labels, Ledger, SampleType, Series, StackEnd, Svma, Tables, Timestamp, Window};
@@ -87,10 +88,18 @@ fn post(address: SocketAddr, identity: &str, batch: &Batch) {
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
-/// Runs a script of `ui/e2e` against a collector; it must hold.
+/// One browser at a time: on a busy machine two would wait for each other.
+static BROWSER: Mutex<()> = Mutex::new(());
+
+/// Runs a script of `ui/e2e` against a collector; it must hold. What it waits for may take long on a busy machine.
 fn drive(script: &str, collector: SocketAddr, environment: &[(&str, &str)]) {
+    let _one = BROWSER.lock().unwrap_or_else(PoisonError::into_inner);
     let mut command = Command::new(require("node"));
-    command.arg(format!("e2e/{script}")).current_dir(metadata::root().join("ui")).env("BASE_URL", format!("http://{collector}"));
+    command
+        .env("TIMEOUT", "120")
+        .arg(format!("e2e/{script}"))
+        .current_dir(metadata::root().join("ui"))
+        .env("BASE_URL", format!("http://{collector}"));
     command.envs(environment.iter().copied()).env("CHROMIUM", require_any(&["chromium", "chromium-browser", "google-chrome"]));
     let output = command.output().unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

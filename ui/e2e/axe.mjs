@@ -7,7 +7,7 @@ import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 import { need, step } from "./step.mjs";
 
-const { BASE_URL, SERVICE = "", CHROMIUM = "/usr/bin/chromium" } = process.env;
+const { BASE_URL, SERVICE = "", TIMEOUT = "30", CHROMIUM = "/usr/bin/chromium" } = process.env;
 const PAGES = [
   ["/", ".hosts-table, .notice"], ["/?find=no+service+is+called+so", ".services-none, .notice"], ["/hosts", ".hosts-table, .notice"],
   [`/explore?service=${SERVICE}`, "[data-testid=details] .amounts, .notice"], ["/explore?pane=tree", ".rows-pane .row, .notice"], ["/explore?pane=callers&fn=main", ".rows-pane, .notice"],
@@ -18,6 +18,7 @@ const PAGES = [
 async function look(browser, axe, colorScheme, [path, shown]) {
   // The page's policy allows no script but its own: this one is let in for the look.
   const page = await browser.newPage({ viewport: { width: 1280, height: 800 }, colorScheme, bypassCSP: true });
+  page.setDefaultTimeout(Number(TIMEOUT) * 1000);
   try {
     await page.goto(new URL(path, BASE_URL).href);
     await page.locator(shown).first().waitFor();

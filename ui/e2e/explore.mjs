@@ -85,13 +85,13 @@ async function check(page) {
     const under = await page.evaluate(([x, y]) => window.__flamekeeper.hoverAt(x, y), middle(rect));
     need(under?.name.includes(FUNCTION), `${JSON.stringify(under)} stands where ${FUNCTION} should`);
     await page.mouse.move(...middle(rect));
-    await page.waitForFunction((name) => document.querySelector("[data-testid=details]")?.textContent.includes(name), FUNCTION, { timeout: 2000 });
+    await page.waitForFunction((name) => document.querySelector("[data-testid=details]")?.textContent.includes(name), FUNCTION, { timeout });
   });
   const before = page.url();
   const wideBefore = (await settledRect(page)).w;
   await step("a click zooms on it", async () => {
     await page.mouse.click(...middle(await settledRect(page)));
-    await page.waitForFunction((url) => location.href !== url, before, { timeout: 2000 });
+    await page.waitForFunction((url) => location.href !== url, before, { timeout });
     need(new URL(page.url()).searchParams.get("path")?.includes(FUNCTION), `the address holds no path to it: ${page.url()}`);
     await page.mouse.move(2, 2);
     need((await details(page)).includes(FUNCTION), `the details line says: ${await details(page)}`);
@@ -108,7 +108,7 @@ async function check(page) {
   await step("search tells the share matched", async () => {
     await page.keyboard.press("/");
     await page.keyboard.type(FUNCTION);
-    await page.waitForFunction(() => window.__flamekeeper.matchedShare > 0, null, { timeout: 2000 });
+    await page.waitForFunction(() => window.__flamekeeper.matchedShare > 0, null, { timeout });
     const text = await page.locator("[data-testid=search-result]").innerText();
     need(/[1-9].*%/.test(text), `the box says “${text}”`);
   });
