@@ -93,6 +93,11 @@ describe("what is said of a frame", () => {
     expect(said((a) => (a.functions[4] = fn("same", "shrank", 0.3, 0.2, { ...same, total_a: 0.4, total_b: 0.41 }))).same).toEqual([Mark.Less, 1]);
   });
 
+  it("is one thing for both names of a function that moved", () => {
+    const marks = said((a) => (a.functions = [fn("fresh", "shrank", 0.2, 0.1, { moved_from: "old" })]));
+    expect([marks.fresh, marks.old]).toEqual([[Mark.Less, 2], [Mark.Less, 2]]);
+  });
+
   it("holds moved functions apart, and tells every change where no samples are counted", () => {
     expect(said((a) => (a.functions[1].verdict = "moved")).old).toEqual([Mark.Moved, 0]);
     expect(said((a) => { a.functions[1].verdict = "moved"; a.tree.a[4] = 3e7; }).old).toEqual([Mark.Chance, 0]);
@@ -105,6 +110,7 @@ describe("what is said of a frame", () => {
     const diff = decodeDiff(answer());
     expect(functionOf(diff, 2)?.verdict).toBe("grew");
     expect(functionOf(diff, 0)).toBeNull();
+    expect(functionOf({ ...diff, functions: [fn("fresh", "moved", 0.2, 0.1, { moved_from: "old" })] }, 4)?.name).toBe("fresh");
   });
 });
 

@@ -122,13 +122,19 @@ export function marksOf(diff: Diff, made: DiffTree): Marks {
     const f = known[tree.frame[i]];
     const said = untested || i === 0 ? Mark.More : f ? MARK[f.verdict] : Mark.Chance;
     if (said === Mark.Chance) continue;
-    const whole = i > 0 && f !== null && a[i] >= WHOLE * f.total_a && b[i] >= WHOLE * f.total_b;
+    const whole = i > 0 && f !== null && isWhole(f, a[i], b[i]);
     if (!(whole && said !== Mark.Moved && !untested) && !isBeyond(diff, a[i], b[i], untested)) continue;
     const [from, to] = whole && !untested ? valuesOf(f) : [a[i], b[i]];
     mark[i] = said === Mark.Moved ? said : to > from ? Mark.More : Mark.Less;
     if (said !== Mark.Moved) strength[i] = strengthOf(from, to);
   }
   return { mark, strength };
+}
+
+// What moved is in two places by nature: each of them is the function on its side.
+function isWhole(f: DiffFunction, a: number, b: number): boolean {
+  const [wholeA, wholeB] = [a >= WHOLE * f.total_a, b >= WHOLE * f.total_b];
+  return f.moved_from === null ? wholeA && wholeB : wholeA || wholeB;
 }
 
 function isBeyond({ a: sideA, b: sideB, statistics }: Diff, a: number, b: number, untested: boolean): boolean {
@@ -153,12 +159,14 @@ const keyOf = (name: string, module: string) => `${name}\n${module}`;
 
 function functionsByFrame({ functions, frames }: Diff): readonly (DiffFunction | null)[] {
   const known = new Map(functions.map((f) => [keyOf(f.name, f.module), f]));
-  return frames.name.map((name, i) => known.get(keyOf(name, frames.module[i])) ?? null);
+  const before = new Map(functions.filter((f) => f.moved_from !== null).map((f) => [f.moved_from, f]));
+  return frames.name.map((name, i) => known.get(keyOf(name, frames.module[i])) ?? before.get(name) ?? null);
 }
 
-/** The function of a frame; null where the answer does not list it. */
+/** The function of a frame, under the name that it had in A as well; null where the answer does not list it. */
 export function functionOf({ functions, frames }: Diff, frame: number): DiffFunction | null {
-  return functions.find((f) => f.name === frames.name[frame] && f.module === frames.module[frame]) ?? null;
+  const name = frames.name[frame];
+  return functions.find((f) => f.name === name && f.module === frames.module[frame]) ?? functions.find((f) => f.moved_from === name) ?? null;
 }
 
 /** By how much a value changed, as a share of A; infinite where A has none. */

@@ -14,7 +14,7 @@ export const VERDICTS: Record<Verdict, [word: string, title: string]> = {
   shrank: ["improved", "It takes less in B, beyond chance"],
   new: ["new", "Only B has it, beyond chance"],
   gone: ["gone", "Only A has it, beyond chance"],
-  moved: ["moved", "The other side has it in another module, or under another name with the same callers and callees"],
+  moved: ["moved", "A has it in another module, or under another name with the same callers and callees; nothing else changed"],
   chance: ["within chance", "Sampling and the spread between hosts and times explain this change"],
 };
 

@@ -108,7 +108,7 @@ export function Interval({ diff: now, f }: { diff: Diff; f: DiffFunction }) {
 /** What is said of a function. */
 export function VerdictTag({ f }: { f: DiffFunction }) {
   const [word, title] = VERDICTS[f.verdict];
-  return <span class={`told told-${f.verdict}`} title={f.moved_from ? `${title}: ${f.moved_from}` : title}>{word}{f.moved_from && f.moved_from !== f.name ? <span class="moved-from"> {f.total_a > 0 ? "to" : "from"} {f.moved_from}</span> : null}</span>;
+  return <span class={`told told-${f.verdict}`} title={f.moved_from !== null ? `${title}; in A it is ${f.moved_from}` : title}>{word}{f.moved_from !== null && f.moved_from !== f.name && `, was ${f.moved_from}`}</span>;
 }
 
 function titleOf(now: Diff, f: DiffFunction): string {
