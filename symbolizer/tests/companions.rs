@@ -149,7 +149,27 @@ fn split_units() {
 /// What `dwz` moved into a supplementary file.
 #[test]
 fn supplementary() {
-    better_with(&dwz("companions-dwz"), MemberKind::Supplementary);
+    let program = dwz("companions-dwz");
+    better_with(&program, MemberKind::Supplementary);
+    elsewhere(&program);
+}
+
+/// The supplementary file is found below the directory of debug files too, by the name of the link and by its build id, and is no other's.
+fn elsewhere(program: &Program) {
+    let common = program.debug.with_file_name("common.debug");
+    let hex = ObjectFile::open(&common).unwrap().identity().hex();
+    let (root, main) = (tempfile::tempdir().unwrap(), ObjectFile::open(&program.debug).unwrap());
+    let find = || Companions::find(&main, &[Path::new("/bin/program.debug")], root.path());
+    let by_id = format!("usr/lib/debug/.build-id/{}/{}.debug", &hex[..2], &hex[2..]);
+    for place in ["usr/lib/debug/.dwz/common.debug", &by_id] {
+        let place = root.path().join(place);
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        std::fs::copy(&program.debug, &place).unwrap();
+        assert_eq!((find().files().len(), find().missing()), (0, 1), "another file");
+        std::fs::copy(&common, &place).unwrap();
+        assert_eq!(find().files(), [(MemberKind::Supplementary, place.clone())]);
+        std::fs::remove_file(&place).unwrap();
+    }
 }
 
 /// A bundle that is too large with its companions has the names that the object has without them, from memory as from a file.
