@@ -52,6 +52,7 @@ mod keyspaces;
 mod ledgers;
 mod lexicon;
 mod migrate;
+mod numbers;
 mod part;
 pub(super) mod plan;
 mod records;

@@ -1,17 +1,16 @@
 //! Storing a batch.
 
 use fjall::{Keyspace, OwnedWriteBatch};
-use flamekeeper_profile::{Batch, LocationId, Object, ObjectId, Series, StackEnd, StackId, StringId, Tables, Timestamp, label};
+use flamekeeper_profile::{Batch, Timestamp};
 use flamekeeper_wire::BatchId;
 
 use super::codec::put_bytes;
 use super::dirty::{DirtyKey, Lacks, Markers, Subject};
-use super::interners::{Interners, InternersBySlot};
+use super::interners::InternersBySlot;
 use super::keyspaces::{Keyspaces, TOTALS_KEY};
 use super::ledgers::{RawLedger, ledger_key};
-use super::records::{LocationRecord, ObjectRecord, encode_labels, encode_type, put_stack};
+use super::numbers::Numbers;
 use super::room::Room;
-use super::row::{self, RowHeader, RowKey, Table};
 use super::tier::{Kind, Width};
 use super::totals::Totals;
 use super::{corrupt, engine};
@@ -129,128 +128,6 @@ fn is_known(keyspaces: &Keyspaces, key: &[u8]) -> Result<bool, StoreError> {
 
 fn batch_key(id: &BatchId) -> Vec<u8> {
     [id.agent.as_str().as_bytes(), &[0], &id.sequence.to_be_bytes()].concat()
-}
-
-/// The numbers that a batch's handles have in the store; each handle is looked up once.
-pub(super) struct Numbers<'a> {
-    interners: &'a mut Interners,
-    pub(super) write: &'a mut OwnedWriteBatch,
-    tables: &'a Tables,
-    texts: Vec<Option<u32>>,
-    objects: Vec<Option<u32>>,
-    locations: Vec<Option<u32>>,
-    /// Of each stack the service that it was met in last, and its number there.
-    stacks: Vec<Option<(u32, u32)>>,
-    /// The locations of the stack at hand, kept for its memory.
-    content: Vec<u32>,
-}
-
-impl<'a> Numbers<'a> {
-    pub(super) fn new(interners: &'a mut Interners, write: &'a mut OwnedWriteBatch, tables: &'a Tables) -> Self {
-        Self {
-            interners,
-            write,
-            tables,
-            texts: vec![None; tables.strings().len()],
-            objects: vec![None; tables.objects().len()],
-            locations: vec![None; tables.locations().len()],
-            stacks: vec![None; tables.stacks().len()],
-            content: Vec::new(),
-        }
-    }
-
-    /// The row of a series in the window that starts at `from`.
-    pub(super) fn row(&mut self, from: Timestamp, series: &Series, ordinal: u64) -> Result<(RowKey, Vec<u8>), StoreError> {
-        let service = self.interners.services.intern(self.write, &[], &text_content(series.labels.get(label::SERVICE)))?;
-        let sample_type = self.interners.types.intern(self.write, &[], &encode_type(&series.sample_type))?;
-        let labels = self.interners.series.intern(self.write, &[], &encode_labels(&series.labels))?;
-        let mut header = RowHeader::default();
-        let mut stacks = Vec::with_capacity(series.values.len());
-        for (stack, value) in &series.values {
-            let (number, end) = self.stack(service, *stack)?;
-            stacks.push((number, *value));
-            header.count(end, *value);
-        }
-        stacks.sort_unstable();
-        let key = RowKey { table: Table::Rows, service, sample_type, from, series: labels, ordinal };
-        Ok((key, row::encode(&header, &stacks)))
-    }
-
-    fn stack(&mut self, service: u32, id: StackId) -> Result<(u32, StackEnd), StoreError> {
-        let tables = self.tables;
-        let (locations, end) = tables.stack(id).map_or((&[][..], StackEnd::Unstated), |stack| (&*stack.locations, stack.end));
-        if let Some(Some((known, number))) = self.stacks.get(id.index())
-            && *known == service
-        {
-            return Ok((*number, end));
-        }
-        let mut numbers = std::mem::take(&mut self.content);
-        numbers.clear();
-        for location in locations {
-            numbers.push(self.location(*location)?);
-        }
-        let put = |out: &mut Vec<u8>| put_stack(out, &numbers, end);
-        let number = self.interners.stacks.intern_with(self.write, &service.to_be_bytes(), put)?;
-        self.content = numbers;
-        remember(&mut self.stacks, id.index(), (service, number));
-        Ok((number, end))
-    }
-
-    fn location(&mut self, id: LocationId) -> Result<u32, StoreError> {
-        if let Some(Some(number)) = self.locations.get(id.index()) {
-            return Ok(*number);
-        }
-        let tables = self.tables;
-        let record = match tables.location(id) {
-            None => LocationRecord { kind: flamekeeper_profile::FrameKind::Other, object: None, address: 0, lines: Vec::new() },
-            Some(location) => LocationRecord {
-                kind: location.kind,
-                object: location.object.map(|object| self.object(object)).transpose()?,
-                address: location.address.0,
-                lines: {
-                    let line = |line: &flamekeeper_profile::Line| Ok((self.text(line.function)?, self.text(line.file)?, line.line));
-                    location.lines.iter().map(line).collect::<Result<_, StoreError>>()?
-                },
-            },
-        };
-        let number = self.interners.locations.intern_with(self.write, &[], |out| record.put(out))?;
-        remember(&mut self.locations, id.index(), number);
-        Ok(number)
-    }
-
-    fn object(&mut self, id: ObjectId) -> Result<u32, StoreError> {
-        if let Some(Some(number)) = self.objects.get(id.index()) {
-            return Ok(*number);
-        }
-        let tables = self.tables;
-        let record = match tables.object(id) {
-            None => ObjectRecord { path: self.empty_text()?, build_id: None },
-            Some(Object { build_id, path }) => ObjectRecord { path: self.text(*path)?, build_id: build_id.clone() },
-        };
-        let number = self.interners.objects.intern(self.write, &[], &record.encode())?;
-        remember(&mut self.objects, id.index(), number);
-        Ok(number)
-    }
-
-    fn empty_text(&mut self) -> Result<u32, StoreError> {
-        self.interners.texts.intern(self.write, &[], &text_content(""))
-    }
-
-    fn text(&mut self, id: StringId) -> Result<u32, StoreError> {
-        if let Some(Some(number)) = self.texts.get(id.index()) {
-            return Ok(*number);
-        }
-        let number = self.interners.texts.intern(self.write, &[], &text_content(self.tables.string(id)))?;
-        remember(&mut self.texts, id.index(), number);
-        Ok(number)
-    }
-}
-
-/// A handle that points nowhere is not remembered.
-fn remember<T>(numbers: &mut [Option<T>], index: usize, number: T) {
-    if let Some(place) = numbers.get_mut(index) {
-        *place = Some(number);
-    }
 }
 
 /// A key must not be empty, so a text stands with its length.

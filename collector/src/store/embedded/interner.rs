@@ -95,6 +95,13 @@ fn last_number(key: &[u8]) -> Option<u32> {
     key.last_chunk().copied().map(u32::from_be_bytes)
 }
 
+/// Keys of contents, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
 /// Gives numbers to contents. There is one writer, so that a number is given once.
 ///
 /// What was used lately is in memory, in two generations: a full young one becomes the old one, whose entries return to the young
@@ -136,6 +143,20 @@ impl Interner {
         let number = self.find_or_add(batch, prefix, content, &key);
         self.key = key;
         number
+    }
+
+    /// Adds the key of a content to others, to be looked up by [`Self::known`].
+    pub(super) fn put_key(&self, keys: &mut Keys, prefix: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+        keys.bytes.extend(self.dictionary.tag.map(|tag| tag.to_ascii_uppercase()));
+        keys.bytes.extend_from_slice(prefix);
+        write(&mut keys.bytes);
+        keys.ends.push(keys.bytes.len());
+    }
+
+    /// The numbers of contents that were used lately, in the order of their keys; none for what must be looked for elsewhere.
+    pub(super) fn known(&self, keys: &Keys) -> impl Iterator<Item = Option<u32>> {
+        let starts = std::iter::once(0).chain(keys.ends.iter().copied());
+        starts.zip(&keys.ends).map(|(start, end)| self.young.get(&keys.bytes[start..*end]))
     }
 
     fn find_or_add(&mut self, batch: &mut OwnedWriteBatch, prefix: &[u8], content: usize, key: &[u8]) -> Result<u32, StoreError> {

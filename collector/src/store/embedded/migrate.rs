@@ -16,13 +16,13 @@ use std::collections::{BTreeSet, HashMap};
 use fjall::{Keyspace, KeyspaceCreateOptions, PersistMode};
 use flamekeeper_profile::{SampleType, Series, Tables, Timestamp};
 
-use super::append::Numbers;
 use super::codec::{Damaged, Reader};
 use super::dirty::{DirtyKey, Subject};
 use super::interner::Dictionary;
 use super::interners::InternersBySlot;
 use super::keyspaces::Keyspaces;
 use super::lexicon::Lexicon;
+use super::numbers::Numbers;
 use super::part::read_series;
 use super::records::decode_type;
 use super::resolve::Resolver;
