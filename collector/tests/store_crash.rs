@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use flamekeeper_collector::store::{Appended, EmbeddedStore, Retention, Selection, Store as _};
@@ -89,39 +90,64 @@ fn run_and_kill(folder: &Path, first: u64, (least, time): (usize, Duration)) -> 
     told
 }
 
+/// What one store went through.
+#[derive(Default)]
+struct Survived {
+    /// Batches that are there at the end.
+    batches: usize,
+    /// Those that at least were acknowledged.
+    least: usize,
+    /// Buckets that were left to be derived.
+    derived: u64,
+}
+
+/// Kills the writers of one store so many times.
+fn kill_again_and_again(store: u64, kills: u64, seed: u64) -> Survived {
+    let folder = folder();
+    let mut random = Random::new(seed + store);
+    let mut acknowledged = BTreeSet::new();
+    let (mut first, mut survived) = (0, Survived::default());
+    for round in 0..kills {
+        // One in four is killed at any moment of its start; the others have stored something, on however slow a machine.
+        let until = match random.below(4) {
+            0 => (0, Duration::from_millis(random.below(60))),
+            _ => (1 + random.below(40) as usize, Duration::from_millis(random.below(40))),
+        };
+        acknowledged.extend(run_and_kill(folder.path(), first, until));
+        survived.least += until.0;
+        let what = format!("seed {seed}, store {store}, kill {round}");
+        let opened = open(folder.path());
+        let there = check(&opened, &acknowledged, &what);
+        first = there.last().map_or(0, |last| last + THREADS);
+    }
+    let store = open(folder.path());
+    let there = check(&store, &acknowledged, "before the rest is derived");
+    survived.derived = store.roll_up(NOW).unwrap().buckets;
+    assert_eq!(check(&store, &acknowledged, "after the rest is derived"), there);
+    survived.batches = there.len();
+    survived
+}
+
 /// Killed again and again (200 times, or `FLAMEKEEPER_CRASHES`), the store keeps every acknowledged batch exactly once in each
-/// tier, its totals and ledger fit its rows, and a repeat of what is there is told to be one.
+/// tier, its totals and ledger fit its rows, and a repeat of what is there is told to be one. Two stores at a time: each waits
+/// most of its time, for a program to start or for the moment of its end.
 #[test]
 fn killed_at_any_moment() {
     let rounds: u64 = std::env::var("FLAMEKEEPER_CRASHES").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(200);
     let seed = u64::from(std::process::id());
-    let mut random = Random::new(seed);
-    let (mut all, mut derived, mut least) = (0, 0, 0);
-    for store in 0..rounds.div_ceil(KILLS_OF_ONE) {
-        let folder = folder();
-        let mut acknowledged = BTreeSet::new();
-        let mut first = 0;
-        for round in 0..KILLS_OF_ONE.min(rounds - store * KILLS_OF_ONE) {
-            // One in four is killed at any moment of its start; the others have stored something, on however slow a machine.
-            let until = match random.below(4) {
-                0 => (0, Duration::from_millis(random.below(60))),
-                _ => (1 + random.below(40) as usize, Duration::from_millis(random.below(40))),
-            };
-            acknowledged.extend(run_and_kill(folder.path(), first, until));
-            least += until.0;
-            let what = format!("seed {seed}, store {store}, kill {round}");
-            let opened = open(folder.path());
-            let there = check(&opened, &acknowledged, &what);
-            first = there.last().map_or(0, |last| last + THREADS);
-        }
-        let store = open(folder.path());
-        let there = check(&store, &acknowledged, "before the rest is derived");
-        derived += store.roll_up(NOW).unwrap().buckets;
-        assert_eq!(check(&store, &acknowledged, "after the rest is derived"), there);
-        all += there.len();
-    }
-    assert!(all >= least && all as u64 > rounds, "only {all} batches in {rounds} rounds, at least {least} were acknowledged");
-    eprintln!("{all} batches stored over {rounds} kills, none lost, none twice; {derived} buckets were left to be derived at the end");
+    let next = AtomicU64::new(0);
+    let work = || {
+        let stores = std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)).filter(|store| store * KILLS_OF_ONE < rounds));
+        stores.map(|store| kill_again_and_again(store, KILLS_OF_ONE.min(rounds - store * KILLS_OF_ONE), seed)).collect::<Vec<_>>()
+    };
+    let all: Vec<Survived> = std::thread::scope(|scope| {
+        let workers = [scope.spawn(work), scope.spawn(work)];
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    });
+    let (batches, least) = all.iter().fold((0, 0), |(batches, least), one| (batches + one.batches, least + one.least));
+    assert!(batches >= least && batches as u64 > rounds, "only {batches} batches in {rounds} rounds, at least {least} were acknowledged");
+    let derived: u64 = all.iter().map(|one| one.derived).sum();
+    eprintln!("{batches} batches stored over {rounds} kills, none lost, none twice; {derived} buckets were left to be derived at the end");
 }
 
 /// How often each batch is there, by the stack that is its own.

@@ -5,8 +5,8 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 /// The front. It ends with the test program, or when this is dropped, since that closes its standard input, and takes its directory along.
 pub(crate) struct Front {
@@ -14,12 +14,38 @@ pub(crate) struct Front {
     child: Child,
 }
 
-static FRONT: OnceLock<Front> = OnceLock::new();
+/// Those that the tests of a program share. An engine runs one query at a time, so that two use two CPUs.
+static FRONTS: [OnceLock<Front>; 2] = [OnceLock::new(), OnceLock::new()];
+
+/// How many threads use each.
+static USERS: Mutex<[usize; 2]> = Mutex::new([0; 2]);
+
+/// The use of one of them, until the thread ends: a test runs on a thread of its own.
+struct Use(usize);
+
+impl Use {
+    fn begin() -> Self {
+        let mut users = USERS.lock().unwrap();
+        let least = usize::from(users[1] < users[0]);
+        users[least] += 1;
+        Self(least)
+    }
+}
+
+impl Drop for Use {
+    fn drop(&mut self) {
+        USERS.lock().unwrap()[self.0] -= 1;
+    }
+}
+
+thread_local! {
+    static MINE: Use = Use::begin();
+}
 
 impl Front {
-    /// The one that all tests of a program share.
+    /// One that tests of a program share: on the same thread always the same.
     pub(crate) fn shared() -> &'static Self {
-        FRONT.get_or_init(Self::start)
+        FRONTS[MINE.with(|mine| mine.0)].get_or_init(Self::start)
     }
 
     /// One of its own.
