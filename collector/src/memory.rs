@@ -3,7 +3,7 @@
 //!
 //! | share | what |
 //! |---|---|
-//! | 1/8 | blocks of the store that were read |
+//! | 1/8 | what of the store was read: half of it blocks, half entries of dictionaries |
 //! | 1/8 | the writer's dictionaries |
 //! | 1/8, at least 64 MiB | what was written and is in the engine's journals only |
 //! | 1/8 | bodies that agents send, as sent |
