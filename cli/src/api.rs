@@ -88,6 +88,9 @@ pub(crate) struct Selection {
     /// Profile type
     #[arg(long = "type", value_name = "TYPE", default_value = "cpu")]
     profile_type: String,
+    /// Make one function of those that differ by their type arguments alone: `Vec<_>::push`
+    #[arg(long)]
+    fold_generics: bool,
 }
 
 impl Selection {
@@ -98,7 +101,8 @@ impl Selection {
     pub(crate) fn ask(&self, path: &str, more: &[(&str, &str)]) -> Result<Vec<u8>> {
         let query = self.selector();
         let own = [("query", query.as_str()), ("from", &self.from), ("to", &self.to), ("type", &self.profile_type)];
-        self.collector.send(Request::Get, path, &[&own, more].concat())
+        let generics: &[(&str, &str)] = if self.fold_generics { &[("generics", "fold")] } else { &[] };
+        self.collector.send(Request::Get, path, &[&own, generics, more].concat())
     }
 
     fn selector(&self) -> String {
@@ -153,6 +157,7 @@ mod tests {
             from: String::new(),
             to: String::new(),
             profile_type: String::new(),
+            fold_generics: false,
         };
         assert_eq!(selection.selector(), r#"{service="a\"b\\"}"#);
     }

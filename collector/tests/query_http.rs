@@ -153,10 +153,11 @@ fn wrong_questions() {
         (
             "/api/v1/flamegraph?form=svg",
             400,
-            "there is no parameter \"form\" here; there are type, from, to, query, min_share, format, path",
+            "there is no parameter \"form\" here; there are type, from, to, query, generics, min_share, format, path",
         ),
         ("/api/v1/flamegraph?format=png", 400, "it must be json, svg, folded or pprof"),
         ("/api/v1/flamegraph?format=folded&min_share=0.1", 400, "leave min_share out"),
+        ("/api/v1/flamegraph?generics=yes", 400, "it must be keep or fold"),
         ("/api/v1/flamegraph?min_share=2", 400, "it must be a share from 0 to 1"),
         ("/api/v1/flamegraph?min_share=NaN", 400, "it must be a share from 0 to 1"),
         ("/api/v1/flamegraph?query=%7Bservice", 400, "at character 9 where one of = != =~ !~ was expected"),
@@ -259,4 +260,30 @@ fn questions_have_a_time() {
     assert!(std::iter::repeat_with(running).any(|running| running == 1));
     let busy = server.ask("/api/v1/types", "");
     assert!(error(&busy, 503).contains("busy"), "{busy:?}");
+}
+
+/// `generics=fold` makes one function of two in every answer that has functions.
+#[test]
+fn generics() {
+    let server = Server::start(QueryLimits::default());
+    let mut tables = Tables::new();
+    let [ints, chars] = ["Vec<i32>::push", "Vec<u8>::push"].map(|name| tables.intern_named(FrameKind::Native, None, Svma(0), name));
+    let [ints, chars] = [ints, chars].map(|location| tables.intern_stack(&[location], StackEnd::Root));
+    let labels = Labels::new().with("host", "web-1").with("service", "api");
+    let series = Series { labels: labels.clone(), sample_type: SampleType::cpu(PERIOD), values: vec![(ints, 3), (chars, 4)] };
+    let window = Window::new(Timestamp(1_764_000_980 * Timestamp::SECOND), Timestamp(1_764_000_990 * Timestamp::SECOND));
+    let mut ledger = Ledger::new();
+    ledger.take(7);
+    server.store.push(Batch { window, labels, tables, series: vec![series], ledger, figures: AgentFigures::default() });
+    let names = |path: &str| -> Vec<String> {
+        let listed = |value: &Value| value.as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap_or("").to_owned()).collect();
+        listed(&server.json(path)["functions"])
+    };
+    assert_eq!(server.json("/api/v1/flamegraph?generics=fold")["strings"], json!(["", "Vec<_>::push"]));
+    assert_eq!(server.ask("/api/v1/flamegraph?generics=fold&format=folded", "").text(), format!("Vec<_>::push {}\n", 7 * PERIOD));
+    assert_eq!(server.json("/api/v1/flamegraph?generics=keep")["strings"].as_array().unwrap().len(), 3);
+    assert_eq!(names("/api/v1/top?generics=fold"), ["Vec<_>::push"]);
+    assert_eq!(names("/api/v1/top"), ["Vec<u8>::push", "Vec<i32>::push"]);
+    assert_eq!(names("/api/v1/diff?generics=fold"), ["Vec<_>::push"]);
+    assert_eq!(names("/api/v1/diff").len(), 2);
 }

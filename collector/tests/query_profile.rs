@@ -4,7 +4,7 @@
 
 mod query_fixture;
 
-use flamekeeper_collector::query::{Profile, PrunedTree, SymbolizedProfile};
+use flamekeeper_collector::query::{Generics, Profile, PrunedTree, SymbolizedProfile};
 use flamekeeper_profile::{
     AgentFigures, Batch, CallTree, FrameKind, Labels, Ledger, LossReason, SampleType, Series, StackEnd, Svma, Tables, Timestamp,
     UnnamedReason, Window,
@@ -200,4 +200,45 @@ fn batches_add_up() {
     assert_eq!((profile.unit(), profile.window()), ("nanoseconds", Window::new(Timestamp(100), Timestamp(120))));
     assert_eq!((profile.completeness().ledger.taken, profile.completeness().ledger.lost_total()), (7, 2));
     assert_eq!(Profile::new("cpu").symbolize(&query_fixture::Names).window().duration(), 0);
+}
+
+/// Folded, functions that differ by their type arguments alone are one, in the tree and in the table; what is called alike in a language that is
+/// interpreted, and what was inlined, stays apart.
+#[test]
+fn generics_are_folded() {
+    let mut builder = Builder::new();
+    let native = |builder: &mut Builder, name: &str| builder.named(FrameKind::Native, &[(name, "vector.h", 5)]);
+    let [main, ints, chars] =
+        ["main", "std::vector<int>::push_back(int&&)", "std::vector<char>::push_back(char&&)"].map(|name| native(&mut builder, name));
+    let inlined = builder.named(FrameKind::Native, &[("std::vector<long>::push_back(long&&)", "vector.h", 6), ("grow<long>", "grow.h", 1)]);
+    let python = builder.named(FrameKind::Cpython, &[("<lambda>", "app.py", 1)]);
+    builder.add(&[ints, main], StackEnd::Root, 1);
+    builder.add(&[chars, main], StackEnd::Root, 2);
+    builder.add(&[chars, main], StackEnd::Truncated(flamekeeper_profile::StopReason::CopyExhausted), 8);
+    builder.add(&[inlined, main], StackEnd::Root, 4);
+    builder.add(&[python], StackEnd::Root, 16);
+    let plain = builder.symbolized();
+    assert_eq!(shape(&plain.clone().with_generics(Generics::Kept).tree()), shape(&plain.tree()));
+    let folded = plain.clone().with_generics(Generics::Folded);
+    let rows = [
+        (0, "", 0, 31),
+        (1, "<lambda>", 16, 16),
+        (1, "[truncated: copy_exhausted]", 0, 8),
+        (2, "main", 0, 8),
+        (3, "std::vector<_>::push_back(_)", 8, 8),
+        (1, "main", 0, 7),
+        (2, "grow<_>", 0, 4),
+        (3, "std::vector<_>::push_back(_)", 4, 4),
+        (2, "std::vector<_>::push_back(_)", 3, 3),
+    ];
+    assert_eq!(shape(&folded.tree()), expect(&rows));
+    let top = |profile: &SymbolizedProfile| -> Vec<(String, u64)> {
+        profile.top().iter().map(|function| (function.frame.name.to_string(), function.self_value / PERIOD)).collect()
+    };
+    assert_eq!(top(&folded)[..2], [("<lambda>".to_owned(), 16), ("std::vector<_>::push_back(_)".to_owned(), 15)]);
+    assert_eq!(top(&folded.clone().with_generics(Generics::Folded)), top(&folded));
+    assert_eq!((plain.completeness().frames, folded.completeness().frames), (6, 5));
+    assert_eq!(folded.completeness().samples, 31);
+    let zoomed = folded.zoom(&["main".to_owned(), "std::vector<_>::push_back(_)".to_owned()]);
+    assert_eq!(zoomed.total().samples, 3);
 }

@@ -134,6 +134,15 @@ async function check(page) {
     await page.locator("[data-testid=table-filter]").fill("");
     await page.locator("[aria-label=Graph] [data-choice=flame]").click();
   });
+  await step("generic functions are folded, and parted again", async () => {
+    for (const folded of [true, false]) {
+      const answered = page.waitForResponse((response) => response.url().includes("/api/v1/flamegraph") && response.url().includes("generics=fold") === folded, { timeout });
+      await page.locator("[data-choice=fold]").click();
+      need((await answered).ok(), `the collector refused ${(await answered).url()}`);
+      need((new URL(page.url()).searchParams.get("generics") === "fold") === folded, `the address does not say so: ${page.url()}`);
+      await settledRect(page);
+    }
+  });
   await step("a menu hides it, and undo brings it back", async () => {
     await page.mouse.click(...middle(await settledRect(page)), { button: "right" });
     await page.locator("[data-action=hide]").click();

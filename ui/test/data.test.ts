@@ -15,7 +15,7 @@ describe("address", () => {
     expect(formatState(DEFAULTS)).toBe("");
     const state: ExploreState = {
       ...DEFAULTS, query: '{service="a&b"}', from: "-1h", path: [{ name: "operator<< <int>", nth: 0 }, { name: "f", nth: 2 }],
-      search: "/x+/", view: "table", direction: "icicle", sort: "total", live: true, color: "kernel", filter: "ä", by: "host",
+      search: "/x+/", view: "table", direction: "icicle", sort: "total", live: true, color: "kernel", filter: "ä", by: "host", generics: "fold",
     };
     expect(parseState(formatState(state))).toEqual(state);
   });

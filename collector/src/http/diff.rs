@@ -22,12 +22,13 @@ pub(super) fn answer(state: &QueryState, mut params: Params) -> Result<Answer, A
     let b = side(&mut params, &profile_type, ["query_b", "from_b", "to_b"])?;
     let normalization = normalization(&mut params)?;
     let format = format(&mut params)?;
+    let generics = params.generics()?;
     let nodes = params.value("max_nodes", "a whole number of nodes from 1 to 1000000", |nodes| (1..=1_000_000).contains(nodes))?;
     let limit = params.value("limit", "a whole number of functions, 0 for all", |_| true)?.unwrap_or(DEFAULT_FUNCTIONS);
     let closed = params.finish()?;
     let profiles = [gather(&*state.store, &a)?, gather(&*state.store, &b)?];
     watch::check()?;
-    let diff = Diff::of(&profile_type, profiles, normalization, &*state.symbols, nodes.unwrap_or(DEFAULT_NODES));
+    let diff = Diff::with_generics(&profile_type, profiles, normalization, &*state.symbols, nodes.unwrap_or(DEFAULT_NODES), generics);
     let queries = [&a, &b].map(|selection| selection.selector.to_string());
     let sides = [DiffSide { window: a.window, query: &queries[0] }, DiffSide { window: b.window, query: &queries[1] }];
     let limit = if limit == 0 { usize::MAX } else { limit };

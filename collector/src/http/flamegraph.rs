@@ -11,11 +11,12 @@ const PATH_SEPARATOR: char = '\u{1f}';
 
 pub(super) fn answer(state: &QueryState, mut params: Params) -> Result<Answer, ApiError> {
     let selection = params.selection()?;
+    let generics = params.generics()?;
     let format = Format::read(&mut params)?;
     let path: Vec<String> = params.text("path").map(|path| path.split(PATH_SEPARATOR).map(str::to_owned).collect()).unwrap_or_default();
     let closed = params.finish()?;
     let title = format!("{} of {}", selection.profile_type, selected(&selection.selector.to_string()));
-    let profile = top::profile(state, selection)?.zoom(&path);
+    let profile = top::profile(state, selection, generics)?.zoom(&path);
     let body = match format {
         Format::Json { min_share } => Body::Json(render::flamegraph_json(&profile, min_share)?),
         Format::Svg { min_share } => Body::Svg(render::svg(&profile, &title, min_share)?),

@@ -8,7 +8,7 @@ use axum::http::Uri;
 use flamekeeper_profile::{Timestamp, Window};
 
 use super::error::ApiError;
-use crate::query::time;
+use crate::query::{Generics, time};
 use crate::selector::Selector;
 use crate::store::Selection;
 
@@ -95,6 +95,18 @@ impl Params {
     /// [`ApiError::Selector`].
     pub fn selector(&mut self) -> Result<Selector, ApiError> {
         Ok(self.text("query").unwrap_or_default().parse()?)
+    }
+
+    /// `generics`.
+    ///
+    /// # Errors
+    /// [`ApiError::Parameter`] that says what there is.
+    pub fn generics(&mut self) -> Result<Generics, ApiError> {
+        match self.text("generics").as_deref() {
+            None | Some("keep") => Ok(Generics::Kept),
+            Some("fold") => Ok(Generics::Folded),
+            Some(other) => Err(ApiError::Parameter(format!("generics is {other:?}; it must be keep or fold"))),
+        }
     }
 
     /// `from`, `to`, `type` and `query`.

@@ -12,7 +12,7 @@ mod symbolize;
 pub mod time;
 mod top;
 
-pub use names::Names;
+pub use names::{Generics, Names};
 pub use profile::{Profile, SymbolizedProfile};
 pub use prune::{PrunedNode, PrunedTree};
 pub use top::Function;

@@ -1,5 +1,7 @@
 //! The names of all locations of a profile.
 
+mod generics;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -28,6 +30,17 @@ pub struct Names {
     flat_functions: Vec<u32>,
     truncated: HashMap<StackEnd, u32>,
     no_stack: Option<u32>,
+}
+
+/// Functions that differ by their type arguments alone, such as `std::vector<int>::push_back(int&&)` and
+/// `std::vector<char>::push_back(char&&)`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Generics {
+    /// Each is a function.
+    #[default]
+    Kept,
+    /// All are one function: `std::vector<_>::push_back(_)`.
+    Folded,
 }
 
 /// What makes two frames the same function. The module is the handle of the object's path; none for what has no module.

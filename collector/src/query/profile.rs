@@ -5,7 +5,7 @@ use flamekeeper_profile::{
 };
 use flamekeeper_symbolizer::Symbolize;
 
-use super::names::Names;
+use super::names::{Generics, Names};
 
 /// Merged stacks and what they mean, not yet named.
 #[derive(Clone, Debug)]
@@ -107,6 +107,16 @@ impl SymbolizedProfile {
             weight: sum.weight.saturating_add(value.weight),
             samples: sum.samples.saturating_add(value.samples),
         })
+    }
+
+    /// The same with generic functions kept apart or folded. What was folded stays so.
+    #[must_use]
+    pub fn with_generics(mut self, generics: Generics) -> Self {
+        if generics == Generics::Folded {
+            self.names.fold_generics();
+            self.count();
+        }
+        self
     }
 
     /// The part that lies under a path of function names, **root first**: only stacks that start with these names are

@@ -8,6 +8,8 @@ export type Direction = "flame" | "icicle";
 export type Pane = "graph" | "tree" | "callers";
 /** By binary and library; by kernel, program and runtime; by crate, namespace or package. */
 export type ColorMode = "module" | "kernel" | "package";
+/** Whether functions that differ by their type arguments alone are one. */
+export type Generics = "keep" | "fold";
 export type SortKey = "self" | "total" | "name";
 
 /** Everything the Explore page shows, as its address holds it. Defaults are left out of the address. */
@@ -18,6 +20,7 @@ export interface ExploreState {
   readonly type: string;
   /** Label by which the time series is split. */
   readonly by: string;
+  readonly generics: Generics;
   readonly path: FramePath;
   /** What was done to the tree, in order; the path is one in the result. */
   readonly transforms: readonly Transform[];
@@ -42,6 +45,7 @@ export const DEFAULTS: ExploreState = {
   to: "now",
   type: "cpu",
   by: "service",
+  generics: "keep",
   path: [],
   transforms: [],
   whole: false,
@@ -72,6 +76,7 @@ export function parseState(search: string): ExploreState {
     to: text("to"),
     type: text("type"),
     by: text("by"),
+    generics: one("generics", ["keep", "fold"]),
     path: parsePath(p.get("path") ?? ""),
     transforms: parseTransforms(p.get("transforms") ?? ""),
     whole: p.get("whole") === "1",

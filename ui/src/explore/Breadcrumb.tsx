@@ -2,14 +2,14 @@ import { shortName } from "../flame/text";
 import type { FramePath } from "../data/path";
 import { Icon } from "./icons";
 import { Chips, Exactness } from "./Chips";
-import { detailState, shown, state, undoable, zoomTo } from "./store";
+import { detailState, shown, state, switchGenerics, undoable, zoomTo } from "./store";
 
 // More steps are folded in the middle: the line must stay one line.
 const SHOWN = 6;
 
 /** The zoom as a line of callers; each step is a button, and undo takes back the last change. */
 export function Breadcrumb() {
-  const { path } = state.value;
+  const { path, generics } = state.value;
   const { loading, error } = detailState.value;
   const view = shown.value;
   return (
@@ -21,6 +21,7 @@ export function Breadcrumb() {
         ? <span class="quiet">loading what is narrower here…</span>
         : error ? <span class="note">narrow functions are missing here: {error.message}</span> : null)}
       <Exactness />
+      <button type="button" class="fold" aria-pressed={generics === "fold"} data-choice="fold" title="Make one function of those that differ by their type arguments alone: Vec<_>::push, key g" onClick={switchGenerics}>Fold generics</button>
     </nav>
   );
 }

@@ -1,7 +1,7 @@
 import { callersOfSelected } from "./actions";
 import { GRAPH_KEYS, type Keys } from "./keyboard";
 import { showPane } from "./panes";
-import { go, state } from "./store";
+import { go, state, switchGenerics } from "./store";
 import { stepWindow } from "./window";
 
 /** Every key and what it does, for the help. */
@@ -9,6 +9,7 @@ export const KEYS: typeof GRAPH_KEYS = [
   ...GRAPH_KEYS.slice(0, -1),
   ["d", "call tree: → opens, ← closes, * opens the heaviest"],
   ["c", "callers and callees of the selected function"],
+  ["g", "one function of those that differ by type arguments alone, or each"],
   ["Tab", "into table and rows: ↑ ↓ move, Enter picks"],
   ["[  ]", "one window back or forth"],
   ...GRAPH_KEYS.slice(-1),
@@ -25,6 +26,7 @@ export const ACTIONS: Keys = {
   i: () => showPane("icicle"),
   d: () => showPane("tree"),
   c: callersOfSelected,
+  g: switchGenerics,
   "[": () => stepWindow(-1),
   "]": () => stepWindow(1),
 };

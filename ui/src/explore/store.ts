@@ -72,6 +72,7 @@ const selection = computed(() => {
   return JSON.stringify({ query, from, to, type });
 });
 const by = computed(() => state.value.by);
+const generics = computed(() => (state.value.generics === "fold" ? "fold" : ""));
 const zoomText = computed(() => formatPath(state.value.path));
 const zoomPath = computed(() => parsePath(zoomText.value));
 const searchText = computed(() => state.value.search);
@@ -88,19 +89,24 @@ export function selectionParameters(): Parameters {
   return JSON.parse(selection.value) as Parameters;
 }
 
+/** The same for what has functions. */
+function graphParameters(): Parameters {
+  return { ...selectionParameters(), generics: generics.value };
+}
+
 /**
  * The parameters of what is on the page, its window pinned to the times the answer covers: what is asked for
  * afterwards (detail, table, export) then shows the very same samples, however much later it is asked.
  */
 export function answeredParameters(): Parameters {
   const profile = wholeProfile.value;
-  if (!profile) return selectionParameters();
+  if (!profile) return graphParameters();
   const asked = new URLSearchParams(answeredUrl.value.split("?")[1] ?? "");
-  return { query: asked.get("query") ?? "", type: asked.get("type") ?? "", from: profile.from, to: profile.to };
+  return { query: asked.get("query") ?? "", type: asked.get("type") ?? "", generics: asked.get("generics") ?? "", from: profile.from, to: profile.to };
 }
 
 /** Whether the page still shows the answer to an earlier question. */
-export const stale = computed(() => whole.state.value.loading && answeredUrl.value !== "" && answeredUrl.value !== apiUrl("flamegraph", selectionParameters()));
+export const stale = computed(() => whole.state.value.loading && answeredUrl.value !== "" && answeredUrl.value !== apiUrl("flamegraph", graphParameters()));
 
 // By identity, so that progress of a request under way does not lay out anew.
 const wholeProfile = computed(() => whole.state.value.value);
@@ -203,7 +209,7 @@ export function start(): void {
   });
   effect(() => {
     generation.value;
-    void whole.load(apiUrl("flamegraph", selectionParameters()));
+    void whole.load(apiUrl("flamegraph", graphParameters()));
   });
   effect(() => {
     generation.value;
@@ -234,6 +240,11 @@ export function start(): void {
     const timer = setInterval(refresh, seconds * 1000);
     return () => clearInterval(timer);
   });
+}
+
+/** Makes one function of those that differ by their type arguments alone, or parts them again; a zoom goes by names, which are others then. */
+export function switchGenerics(): void {
+  reselect({ generics: state.peek().generics === "fold" ? "keep" : "fold" });
 }
 
 /** The path of the zoom. */

@@ -9,7 +9,7 @@ use flamekeeper_symbolizer::Symbolize;
 use super::neighbours::renamed;
 use super::{Diff, FunctionDiff, Normalization, SideProfile, SideSummary, place, tree};
 use crate::query::top::Function;
-use crate::query::{Profile, SymbolizedProfile};
+use crate::query::{Generics, Profile, SymbolizedProfile};
 use crate::store::MergedProfile;
 
 /// All stacks of both sides and their units over shared tables.
@@ -54,6 +54,19 @@ impl Diff {
         symbols: &dyn Symbolize,
         most_nodes: usize,
     ) -> Self {
+        Self::with_generics(profile_type, sides, normalization, symbols, most_nodes, Generics::Kept)
+    }
+
+    /// The same with generic functions kept apart or folded.
+    #[must_use]
+    pub fn with_generics(
+        profile_type: &str,
+        sides: [SideProfile; 2],
+        normalization: Normalization,
+        symbols: &dyn Symbolize,
+        most_nodes: usize,
+        generics: Generics,
+    ) -> Self {
         let mut pool = Pool { merged: Merged::new(), known: SampleType::plain("", "") };
         let values = [0, 1].map(|side: usize| pool.absorb(&sides[side].merged.merged));
         let units: Vec<(Side, &super::Unit, Values)> = Side::BOTH
@@ -69,7 +82,8 @@ impl Diff {
             window: Window::new(flamekeeper_profile::Timestamp(0), flamekeeper_profile::Timestamp(0)),
             completeness: flamekeeper_profile::Completeness::default(),
         }
-        .symbolize(symbols);
+        .symbolize(symbols)
+        .with_generics(generics);
         let weight_of_a_sample = sample_weight(&values);
         let (group_of, functions) = named.groups();
         let (group_of, moved) = unified(group_of, &functions, &named, &values);
