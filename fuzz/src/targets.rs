@@ -2,6 +2,7 @@
 
 mod bundle;
 mod python;
+mod symbols;
 
 use std::io::{self, Write};
 
@@ -21,7 +22,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 22] = [
     Target { name: "perf_record", run: perf_record },
     Target { name: "perf_ring", run: fuzz::perf_ring },
     Target { name: "perf_map", run: fuzz::perf_map },
@@ -35,6 +36,10 @@ pub const TARGETS: [Target; 18] = [
     Target { name: "process_context", run: fuzz::process_context },
     Target { name: "object", run: object },
     Target { name: "bundle", run: bundle::bundle },
+    Target { name: "dwarf", run: symbols::dwarf },
+    Target { name: "mini_debug_info", run: symbols::mini_debug_info },
+    Target { name: "compressed", run: symbols::compressed },
+    Target { name: "links", run: symbols::links },
     Target { name: "go", run: go },
     Target { name: "otlp", run: otlp },
     Target { name: "symbol_part", run: symbol_part },

@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind, set_hook, take_hook};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::{Duration, Instant};
@@ -17,6 +17,8 @@ const MUTATIONS: usize = 20_000;
 const TIME: Duration = Duration::from_secs(3);
 /// The longest that one input may take, on a machine with other work.
 const HANG: Duration = Duration::from_secs(20);
+/// Stack of a thread: names are demangled by recursion.
+const STACK: usize = 64 << 20;
 /// The largest mutation, in bytes.
 const LARGEST: usize = 16 << 10;
 
@@ -61,7 +63,15 @@ fn check(name: &str, run: fn(&[u8]), bytes: &[u8]) {
     panic!("{name}: failed after {:?} on the {} bytes in {}", began.elapsed(), bytes.len(), path.display());
 }
 
-fn replay(name: &str) {
+/// Runs all inputs on a thread with the stack that conversions have in a program, as good as that.
+fn replay(name: &'static str) {
+    let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || replay_here(name)).unwrap();
+    if let Err(panic) = thread.join() {
+        resume_unwind(panic);
+    }
+}
+
+fn replay_here(name: &str) {
     tell_apart_checks_of_others();
     let target = find(name).unwrap();
     let corpus = corpus(name);
@@ -104,4 +114,4 @@ macro_rules! replays {
     };
 }
 
-replays! { perf_record perf_ring perf_map jitdump hotspot python unwind heap_table environ cgroup process_context object bundle go otlp symbol_part clickhouse profile_file }
+replays! { perf_record perf_ring perf_map jitdump hotspot python unwind heap_table environ cgroup process_context object bundle dwarf mini_debug_info compressed links go otlp symbol_part clickhouse profile_file }

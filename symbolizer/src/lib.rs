@@ -7,6 +7,8 @@
 pub mod child;
 #[cfg(feature = "convert")]
 mod convert;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 #[cfg(feature = "convert")]
 mod interner;
 pub mod kernel;

@@ -16,7 +16,7 @@ const DIRECTION: [(&str, &[&str]); 11] = [
     ("agent", &["heap", "object", "profile", "symbolizer", "transport", "wire"]),
     ("collector", &["profile", "symbolizer", "transport", "wire"]),
     ("cli", &["agent", "collector", "object", "profile", "symbolizer", "transport", "wire"]),
-    ("fuzz", &["agent", "collector", "object", "profile", "wire"]),
+    ("fuzz", &["agent", "collector", "object", "profile", "symbolizer", "wire"]),
     ("testing", &["agent", "collector", "object", "profile", "symbolizer", "wire"]),
 ];
 

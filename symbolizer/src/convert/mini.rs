@@ -17,14 +17,15 @@ const WINDOW: usize = 64 << 20;
 /// The object in the section; none where there is no such section or it cannot be decompressed within the limits.
 pub(super) fn object(elf: &[u8]) -> Option<Vec<u8>> {
     let object = ObjectBytes::parse(elf).ok()?;
-    decompress(&object.section(".gnu_debugdata", COMPRESSED).ok()??)
+    decompress(&object.section(".gnu_debugdata", COMPRESSED).ok()??, DECOMPRESSED)
 }
 
-fn decompress(xz: &[u8]) -> Option<Vec<u8>> {
+/// The bytes of a stream; none where it is damaged, or has more than `limit`.
+pub(crate) fn decompress(xz: &[u8], limit: u64) -> Option<Vec<u8>> {
     let buffer = NonZeroUsize::new(64 << 10)?;
     let decoder = XzDecoder::in_heap_with_alloc_dict_size(0, WINDOW);
     let reader = XzReader::new_with_buffer_size_and_decoder(Cursor::new(xz.to_vec()), buffer, decoder);
     let mut bytes = Vec::new();
-    let len = reader.take(DECOMPRESSED + 1).read_to_end(&mut bytes).ok()?;
-    (len as u64 <= DECOMPRESSED).then_some(bytes)
+    let len = reader.take(limit.saturating_add(1)).read_to_end(&mut bytes).ok()?;
+    (len as u64 <= limit).then_some(bytes)
 }

@@ -29,6 +29,8 @@ use crate::child::ChildError;
 use crate::symbol_file::{HEADER, Header, SymbolFile};
 
 pub(crate) use self::demangle::split_line;
+#[cfg(feature = "fuzz")]
+pub(crate) use self::mini::decompress;
 
 /// Stack of the thread that converts. Names are demangled, and inlined functions nested, by recursion; a deep one must not
 /// overflow the stack, which would end the process. Only what is used takes memory.
@@ -130,11 +132,27 @@ impl Converter {
     /// # Errors
     /// [`ConvertError`] says why the object has none.
     pub fn convert(&self, bytes: &[u8]) -> Result<SymbolFile, ConvertError> {
+        Self::of_members(bytes, |sources| self.convert_all(sources))
+    }
+
+    /// The same on this thread, which panics in it reach.
+    ///
+    /// # Errors
+    /// [`ConvertError`] says why the object has none.
+    #[cfg(feature = "fuzz")]
+    pub(crate) fn convert_here(&self, bytes: &[u8]) -> Result<SymbolFile, ConvertError> {
+        Self::of_members(bytes, |sources| self.checked(sources, |facts| self.symbol_file(sources, facts)))
+    }
+
+    fn of_members(
+        bytes: &[u8],
+        convert: impl FnOnce(&Sources<'_>) -> Result<SymbolFile, ConvertError>,
+    ) -> Result<SymbolFile, ConvertError> {
         let layout = BundleLayout::of_bytes(bytes)?;
         let of = |kind| layout.members().iter().filter(move |member| member.kind == kind).map(|member| member.of(bytes));
         let split: Vec<_> = of(MemberKind::Split).collect();
         let (package, supplementary) = (of(MemberKind::Package).next(), of(MemberKind::Supplementary).next());
-        self.convert_all(&Sources { object: layout.object().of(bytes), stripped: None, supplementary, package, split: &split })
+        convert(&Sources { object: layout.object().of(bytes), stripped: None, supplementary, package, split: &split })
     }
 
     /// The symbol file of an object out of several files.
@@ -142,6 +160,14 @@ impl Converter {
     /// # Errors
     /// [`ConvertError`] says why the object has none.
     pub fn convert_all(&self, sources: &Sources<'_>) -> Result<SymbolFile, ConvertError> {
+        self.checked(sources, |facts| self.apart(sources, facts))
+    }
+
+    fn checked(
+        &self,
+        sources: &Sources<'_>,
+        convert: impl FnOnce(&ObjectFacts) -> Result<Vec<u8>, ConvertError>,
+    ) -> Result<SymbolFile, ConvertError> {
         let size = sources.all().fold(0_u64, |sum, file| sum.saturating_add(file.len() as u64));
         if size > self.object_bytes {
             return Err(ConvertError::TooLarge { size, limit: self.object_bytes });
@@ -150,7 +176,7 @@ impl Converter {
         if facts.symbols == SymbolsPresent::None && sources.stripped.is_none() {
             return Err(ConvertError::NoSymbols);
         }
-        let file = self.apart(sources, &facts)?;
+        let file = convert(&facts)?;
         let file = SymbolFile::from_bytes(file).map_err(|error| ConvertError::Unreadable(error.to_string()))?;
         if file.names_any() { Ok(file) } else { Err(ConvertError::NoSymbols) }
     }
