@@ -98,6 +98,22 @@ fn folded_text() {
     assert!(diff(&[b"a 1\n".to_vec()], &[b"a 1\n".to_vec()], &cores).unwrap_err().to_string().contains("--by share"));
 }
 
+/// Runs that do the same work are compared by samples, however long each of them took.
+#[test]
+fn runs_of_equal_work() {
+    let lasting = |leaf: u64, seconds: i64| {
+        let mut message = message(leaf, 500);
+        message.duration_nanos = seconds * 1_000_000_000;
+        message.encode_to_vec()
+    };
+    let samples = FileOptions { by: Some(Normalization::Samples), ..FileOptions::default() };
+    let before = [lasting(1000, 10), lasting(1010, 80), lasting(990, 20)];
+    let report = diff(&before, &[lasting(1200, 70), lasting(1190, 9), lasting(1210, 30)], &samples).unwrap();
+    assert_eq!(found(&report.regressions, "api::leaf<T>").verdict, "grew");
+    let uneven = diff(&before, &before[..2], &samples).unwrap_err().to_string();
+    assert!(uneven.contains("of 3 and 2"), "{uneven}");
+}
+
 /// Values that count no samples have no intervals, and the report says so.
 #[test]
 fn no_samples() {

@@ -54,6 +54,9 @@ pub enum CompareError {
     /// Nothing can be divided by seconds.
     #[error("not all files say how long they were sampled: compare shares or samples (--by share)")]
     NoSeconds,
+    /// Samples of unequal numbers of runs.
+    #[error("samples as they are can be compared of as many files on each side, not of {0} and {1}; name as many, or compare --by share")]
+    Counts(usize, usize),
     /// Values that are no counts.
     #[error(
         "the values of folded text are {0} on average and have no common divisor, so they are hardly counts of samples; say what a sample weighs (--sample-weight)"
@@ -92,9 +95,13 @@ pub fn compared(sides: [Vec<NamedFile>; 2], options: &FileOptions) -> Result<Rep
         return Err(CompareError::NoSeconds);
     }
     let counts = selected.each_ref().map(Vec::len);
+    if by == Normalization::Samples && counts[0] != counts[1] {
+        return Err(CompareError::Counts(counts[0], counts[1]));
+    }
     let spread = counts.iter().any(|count| *count > 1);
     let [a, b] = selected;
-    let profiles = [side("a", a, timed, spread), side("b", b, timed, spread)];
+    // Only rates know of time: where runs do the same work, one that took longer (on a busy machine) did not do more.
+    let profiles = [side("a", a, by == Normalization::Cores, spread), side("b", b, by == Normalization::Cores, spread)];
     let profile_type = first.unwrap_or_default();
     let diff = Diff::of(&profile_type, profiles, by, &Unnamed, 1);
     let nowhere = Window::new(Timestamp(0), Timestamp(0));

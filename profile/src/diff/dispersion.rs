@@ -6,9 +6,10 @@
 //! - *hosts*, where a side has two or more: where both sides have the same hosts, about the best fit in which every host changed by the
 //!   same factor (a host that is busier than others on both sides is no spread); else about the mean of their side.
 //!
-//! A spread between hosts grows with the count: one host that does 10 % more has 10 % more of everything. So what is pooled over the
-//! functions is the relative variance beyond Poisson, and a function's own spread is drawn towards what that predicts, the more the
-//! fewer cells there are (as in Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004). The greater of the two spreads counts, and at least 1.
+//! A spread between hosts grows with the count: one host that does 10 % more has 10 % more of everything. So what is pooled over
+//! functions of about the same size is the relative variance beyond Poisson, and a function's own spread is drawn towards what that
+//! predicts, the more the fewer cells there are (as in Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004). The greater of the two spreads
+//! counts, and at least 1.
 
 use std::collections::BTreeMap;
 
@@ -63,18 +64,65 @@ pub fn dispersion(cells: &[Cell], counts: &[&[f64]]) -> Vec<Dispersion> {
 impl Level {
     fn shrunk(&self) -> Vec<Dispersion> {
         let told: Vec<&Spread> = self.spreads.iter().filter(|spread| spread.mean >= LEAST_MEAN).collect();
-        let beyond: f64 = told.iter().map(|spread| spread.chi_square - self.freedom).sum();
-        let weight: f64 = told.iter().map(|spread| spread.mean * self.freedom).sum();
-        let relative = if weight > 0.0 { (beyond / weight).max(0.0) } else { 0.0 };
-        let expected = |spread: &Spread| relative.mul_add(spread.mean, 1.0);
-        let ratios: Vec<f64> = told.iter().map(|spread| spread.chi_square / self.freedom / expected(spread)).collect();
+        let trend = Trend::of(&told, self.freedom);
+        let ratios: Vec<f64> = told.iter().map(|spread| spread.chi_square / self.freedom / trend.expected(spread.mean)).collect();
         let prior = prior_freedom(&ratios, self.freedom);
         let freedom = self.freedom + prior;
         let shrink = |spread: &Spread| {
-            let own = spread.chi_square / expected(spread);
-            Dispersion { factor: (expected(spread) * (own + prior) / freedom).max(1.0), freedom }
+            let expected = trend.expected(spread.mean);
+            let own = spread.chi_square / expected;
+            Dispersion { factor: (expected * (own + prior) / freedom).max(1.0), freedom }
         };
         self.spreads.iter().map(shrink).collect()
+    }
+}
+
+/// The relative variance beyond Poisson of functions of about the same size. Rare functions (interrupts, the scheduler) spread by far more
+/// than those that do a program's work; pooled with these they would hide what these do.
+struct Trend {
+    /// Ascending.
+    means: Vec<f64>,
+    /// Sums of what is beyond Poisson, and of what a relative variance of 1 would add, of all functions before each place.
+    sums: Vec<(f64, f64)>,
+}
+
+/// Functions whose mean differs by no more than this factor are of about the same size.
+const ALIKE: f64 = 4.0;
+/// Functions that the spread of one size is taken from at least, where there are so many.
+const LEAST_ALIKE: usize = 20;
+
+impl Trend {
+    fn of(told: &[&Spread], freedom: f64) -> Self {
+        let mut ordered = told.to_vec();
+        ordered.sort_by(|a, b| a.mean.total_cmp(&b.mean));
+        let mut sums = vec![(0.0, 0.0)];
+        let mut sum = (0.0, 0.0);
+        for spread in &ordered {
+            sum = (sum.0 + spread.chi_square - freedom, spread.mean.mul_add(freedom, sum.1));
+            sums.push(sum);
+        }
+        Self { means: ordered.into_iter().map(|spread| spread.mean).collect(), sums }
+    }
+
+    /// Variance over that of a Poisson process which functions of this size have.
+    fn expected(&self, mean: f64) -> f64 {
+        let mut first = self.means.partition_point(|other| *other < mean / ALIKE);
+        let mut end = self.means.partition_point(|other| *other <= mean * ALIKE);
+        let least = LEAST_ALIKE.min(self.means.len());
+        while end - first < least {
+            // The nearer one in size next.
+            let below = first.checked_sub(1).map(|place| mean / self.means[place].max(1e-9));
+            let above = self.means.get(end).map(|other| other / mean.max(1e-9));
+            match (below, above) {
+                (Some(below), Some(above)) if below > above => end += 1,
+                (Some(_), _) => first -= 1,
+                (None, _) => end += 1,
+            }
+        }
+        let ((beyond_first, weight_first), (beyond_end, weight_end)) = (self.sums[first], self.sums[end]);
+        let (beyond, weight) = (beyond_end - beyond_first, weight_end - weight_first);
+        let relative = if weight > 0.0 { (beyond / weight).max(0.0) } else { 0.0 };
+        relative.mul_add(mean, 1.0)
     }
 }
 
@@ -218,6 +266,19 @@ mod tests {
         assert!((alike[0].factor - 1.0).abs() < 1e-9, "{alike:?}");
         let apart = dispersion(&cells, &[&[100.0, 200.0, 400.0, 150.0, 100.0, 440.0]]);
         assert!(apart[0].factor > 5.0, "{apart:?}");
+    }
+
+    /// Rare functions that differ wildly from host to host widen nothing for those that do the work and hardly differ.
+    #[test]
+    fn rare_functions_hide_nothing() {
+        let cells = cells(4, 1);
+        let calm: Vec<Vec<f64>> =
+            (0..24_u32).map(|n| (0..8).map(|cell| f64::from(1000 + 40 * n + (n * 7 + cell * 13) % 30)).collect()).collect();
+        let wild: Vec<Vec<f64>> = (0..60_u32).map(|n| (0..8).map(|cell| f64::from((n + cell * cell) % 5 * 8)).collect()).collect();
+        let all: Vec<&[f64]> = calm.iter().chain(&wild).map(Vec::as_slice).collect();
+        let found = dispersion(&cells, &all);
+        assert!(found[..24].iter().all(|spread| spread.factor < 1.5), "{found:?}");
+        assert!(found[24..].iter().all(|spread| spread.factor > 5.0), "{found:?}");
     }
 
     /// One cell a side shows no spread: samples alone count.
