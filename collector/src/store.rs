@@ -10,7 +10,7 @@ mod embedded;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use flamekeeper_profile::{AgentFigures, Batch, Completeness, Labels, Ledger, Merged, SampleType, Timestamp, Window};
+use flamekeeper_profile::{AgentFigures, Batch, Completeness, Labels, Ledger, Merged, SampleType, Timestamp, Window, label};
 use flamekeeper_wire::BatchId;
 
 use crate::selector::Selector;
@@ -261,6 +261,28 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`StoreError`].
     fn time_series(&self, selection: &Selection, by: &str, step: u64) -> Result<TimeSeries, StoreError>;
+
+    /// Merges the stacks of a selection for each of some hosts, in their order. What hosts took and lost is left out: it is the same for
+    /// every selection, and whoever asks for parts has asked for the whole.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn merged_by_host(&self, selection: &Selection, hosts: &[&str]) -> Result<Vec<MergedProfile>, StoreError> {
+        let of_host = |host: &&str| {
+            let selector = selection.selector.clone().with_equal(label::HOST, host);
+            self.merged(&Selection { selector, ..selection.clone() })
+        };
+        hosts.iter().map(of_host).collect()
+    }
+
+    /// Which hosts reported anything in which steps of `step` nanoseconds from the window's start; none where what is stored does not say
+    /// it. A host without an agent of ours may be missing.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn reported(&self, _window: Window, _step: u64) -> Result<Option<BTreeMap<String, Vec<bool>>>, StoreError> {
+        Ok(None)
+    }
 
     /// The series that have samples in the window.
     ///

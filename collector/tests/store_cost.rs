@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use flamekeeper_collector::query::Profile;
+use flamekeeper_collector::query::diff::{Diff, Normalization, gather};
 use flamekeeper_collector::store::{EmbeddedStore, Selection, Store as _};
 use flamekeeper_profile::{Batch, Ledger, Tables, Timestamp, Window};
 use flamekeeper_wire::{Limits, gzip};
@@ -231,8 +232,42 @@ fn cost_of_a_fleet() {
         let found = store.series(Window::new(Timestamp(END.0 - length), END)).unwrap().len();
         eprintln!("{found} series of {what}: {:.1?}, {:.0} ms of CPU", start.elapsed(), (cpu_seconds() - cpu) * 1000.0);
     }
+    for (what, length) in [("10 min", 10 * MINUTE), ("30 min", 30 * MINUTE), ("24 h", DAY), ("3 d", 3 * DAY)] {
+        diff(&store, what, length);
+    }
     drop(store);
     bytes(folder.path(), rows);
+}
+
+/// What a diff of the newest window of a length with the one before it costs, in its two halves.
+fn diff(store: &EmbeddedStore, what: &str, length: u64) {
+    let side = |ago: u64| Selection {
+        window: Window::new(Timestamp(END.0 - (ago + 1) * length), Timestamp(END.0 - ago * length)),
+        profile_type: "cpu".into(),
+        selector: r#"{service="service-3"}"#.parse().unwrap(),
+    };
+    let cpu = cpu_seconds();
+    for number in 0..16 {
+        for chunk in 0..2 {
+            let half = Window::new(Timestamp(END.0 - length + chunk * length / 2), Timestamp(END.0 - length + (chunk + 1) * length / 2));
+            let selector = side(0).selector.with_equal("host", &format!("web-{}", number * 12));
+            store.merged(&Selection { window: half, selector, ..side(0) }).unwrap();
+        }
+    }
+    eprintln!("  one side's parts one by one: {:.0} ms of CPU", (cpu_seconds() - cpu) * 1000.0);
+    let cpu = cpu_seconds();
+    store.time_series(&Selection { selector: "".parse().unwrap(), ..side(0) }, "host", (length / 180).max(10 * SECOND)).unwrap();
+    eprintln!("  one side's presence by all series: {:.0} ms of CPU", (cpu_seconds() - cpu) * 1000.0);
+    let cpu = cpu_seconds();
+    let sides = [gather(store, &side(1)).unwrap(), gather(store, &side(0)).unwrap()];
+    let units = sides.iter().map(|side| side.units.len()).sum::<usize>();
+    let gathered = cpu_seconds();
+    let diff = Diff::of("cpu", sides, Normalization::Cores, &Names, 20_000);
+    let (gather, compare) = ((gathered - cpu) * 1000.0, (cpu_seconds() - gathered) * 1000.0);
+    let (functions, flagged) = (diff.functions.len(), diff.statistics.flagged);
+    eprintln!(
+        "diff of one service, {HOSTS} hosts, {what} a side: {gather:.0} ms of CPU to gather {units} parts, {compare:.0} ms to compare {functions} functions, {flagged} flagged"
+    );
 }
 
 /// Bytes of the slot that holds the full minutes.

@@ -40,6 +40,7 @@
 //! dictionaries go with it. Integers in keys are big endian, so that keys sort as numbers.
 
 mod append;
+mod by_host;
 mod cache;
 mod check;
 mod codec;
@@ -68,6 +69,7 @@ mod totals;
 mod view;
 mod words;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -217,6 +219,14 @@ impl Store for EmbeddedStore {
 
     fn time_series(&self, selection: &Selection, by: &str, step: u64) -> Result<TimeSeries, StoreError> {
         scan::time_series(&self.keyspaces.view(), selection, by, step)
+    }
+
+    fn merged_by_host(&self, selection: &Selection, hosts: &[&str]) -> Result<Vec<MergedProfile>, StoreError> {
+        by_host::merged((&self.keyspaces.view(), &self.lexicon), selection, hosts, self.limits.merged_stacks)
+    }
+
+    fn reported(&self, window: Window, step: u64) -> Result<Option<BTreeMap<String, Vec<bool>>>, StoreError> {
+        hosts::reported(&self.keyspaces.view(), window, step).map(Some)
     }
 
     fn series(&self, window: Window) -> Result<Vec<SeriesSummary>, StoreError> {

@@ -111,6 +111,32 @@ impl Model {
         assert_eq!(found, hosts, "seed {}, {window:?}", self.seed);
     }
 
+    /// One pass for several hosts finds what a question for each does.
+    fn compare_by_host(&self, store: &dyn Store, selection: &Selection) {
+        let hosts = ["b", "nobody", "a"];
+        let found = store.merged_by_host(selection, &hosts).unwrap();
+        assert_eq!(found.len(), hosts.len());
+        for (host, found) in hosts.into_iter().zip(found) {
+            let one = Selection { selector: selection.selector.clone().with_equal("host", host), ..selection.clone() };
+            let sums: Sums =
+                found.merged.values().map(|(id, value)| (describe(&found.merged.tables, id), (value.weight, value.samples))).collect();
+            assert_eq!(sums, stored_sums(store, &one), "seed {}, {one:?}", self.seed);
+            assert_eq!(found.completeness.samples, store.merged(&one).unwrap().completeness.samples);
+        }
+    }
+
+    /// Hosts are there in the steps that hold one of their ledgers.
+    fn compare_reported(&self, store: &dyn Store, window: Window, step: u64) {
+        let Some(found) = store.reported(window, step).unwrap() else { return };
+        let mut wanted: BTreeMap<String, Vec<bool>> = BTreeMap::new();
+        for (batch, place) in self.inside(window, true) {
+            let there = wanted.entry(batch.labels.get("host").to_owned());
+            let there = there.or_insert_with(|| vec![false; window.duration().div_ceil(step) as usize]);
+            there[((place.0 - window.from.0) / step) as usize] = true;
+        }
+        assert_eq!(found, wanted, "seed {}, {window:?} {step}", self.seed);
+    }
+
     /// Asks random questions.
     pub(crate) fn compare(&self, store: &dyn Store, random: &mut Random, now: Timestamp) {
         for _ in 0..self.questions {
@@ -123,6 +149,8 @@ impl Model {
             let most = selection.window.from.saturating_add(step * 1000);
             selection.window.to = selection.window.to.min(most);
             self.compare_series(store, &selection, random.pick(&["version", "host"]), step);
+            self.compare_by_host(store, &selection);
+            self.compare_reported(store, selection.window, step);
             self.compare_catalog(store, selection.window);
         }
     }

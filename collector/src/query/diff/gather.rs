@@ -61,15 +61,15 @@ pub fn gather(store: &dyn Store, selection: &Selection) -> Result<SideProfile, S
     let merged = store.merged(selection)?;
     let by_hour = selection.window.from < store.status()?.raw_from;
     let step = Plan::of(selection.window, 1, by_hour).step;
-    let all = Selection { selector: Selector::default(), ..selection.clone() };
-    let mut reported = store.time_series(&all, label::HOST, step)?.by_value;
-    let selected = store.time_series(selection, label::HOST, step)?.by_value;
+    let mut selected = steps(store, selection, step)?;
+    selected.retain(|_, seen| seen.contains(&true));
+    let mut reported = reported(store, selection, step, &selected)?;
     let by_version = selection.selector.labels().any(|name| name == label::VERSION);
     let mut hosts: BTreeMap<String, Vec<bool>> = BTreeMap::new();
-    for (host, values) in selected.into_iter().filter(|(_, values)| values.iter().any(|value| *value > 0)) {
+    for (host, seen) in selected {
         let mut there = presence(&reported.remove(&host).unwrap_or_default(), step);
         if by_version {
-            let (first, last) = ends(&values);
+            let (first, last) = ends(&seen);
             there.iter_mut().enumerate().for_each(|(place, there)| *there &= first <= place && place <= last);
         }
         hosts.insert(host, there);
@@ -80,13 +80,34 @@ pub fn gather(store: &dyn Store, selection: &Selection) -> Result<SideProfile, S
     Ok(SideProfile { merged, host_seconds, hosts: hosts.len(), files: false, units })
 }
 
+/// Hosts with the steps in which they have samples of a selection.
+fn steps(store: &dyn Store, selection: &Selection, step: u64) -> Result<BTreeMap<String, Vec<bool>>, StoreError> {
+    let series = store.time_series(selection, label::HOST, step)?.by_value;
+    Ok(series.into_iter().map(|(host, values)| (host, values.iter().map(|value| *value > 0).collect())).collect())
+}
+
+/// Hosts with the steps in which they reported anything: by their ledgers, of which there are far fewer than samples; where a host that is
+/// selected has none (what sends is no agent of ours), by everything that all hosts sent.
+fn reported(
+    store: &dyn Store,
+    selection: &Selection,
+    step: u64,
+    selected: &BTreeMap<String, Vec<bool>>,
+) -> Result<BTreeMap<String, Vec<bool>>, StoreError> {
+    let known = store.reported(selection.window, step)?;
+    match known.filter(|known| selected.keys().all(|host| known.contains_key(host))) {
+        Some(known) => Ok(known),
+        None => steps(store, &Selection { selector: Selector::default(), ..selection.clone() }, step),
+    }
+}
+
 /// Steps in which a host was there: from the first to the last in which it reported, without long silences.
-fn presence(values: &[u64], step: u64) -> Vec<bool> {
-    let mut there: Vec<bool> = values.iter().map(|value| *value > 0).collect();
+fn presence(reported: &[bool], step: u64) -> Vec<bool> {
+    let mut there = reported.to_vec();
     let short = usize::try_from(SILENCE / step.max(1)).unwrap_or(0);
     let mut last = None;
     for place in 0..there.len() {
-        if values[place] > 0 {
+        if reported[place] {
             if let Some(last) = last.filter(|last| place - last <= short) {
                 there[last..place].fill(true);
             }
@@ -96,9 +117,9 @@ fn presence(values: &[u64], step: u64) -> Vec<bool> {
     there
 }
 
-fn ends(values: &[u64]) -> (usize, usize) {
+fn ends(seen: &[bool]) -> (usize, usize) {
     let place = |found: Option<usize>| found.unwrap_or_default();
-    (place(values.iter().position(|value| *value > 0)), place(values.iter().rposition(|value| *value > 0)))
+    (place(seen.iter().position(|seen| *seen)), place(seen.iter().rposition(|seen| *seen)))
 }
 
 /// Seconds of a part of the window in which a host was there.
@@ -113,16 +134,12 @@ fn units(store: &dyn Store, selection: &Selection, hosts: &BTreeMap<String, Vec<
     // Spread over the names, so that not only one group of hosts is looked at. Both sides with the same hosts choose the same.
     let every = hosts.len().div_ceil(MOST_HOSTS).max(1);
     let mut units = Vec::new();
-    for (host, there) in hosts.iter().step_by(every) {
-        for chunk in plan.chunks(selection.window) {
-            let seconds = seconds(there, plan.step, selection.window, chunk);
-            if seconds <= 0.0 {
-                continue;
-            }
-            let selector = selection.selector.clone().with_equal(label::HOST, host);
-            let part = Selection { window: chunk, profile_type: selection.profile_type.clone(), selector };
-            units.push(Unit { host: host.clone(), seconds, merged: store.merged(&part)? });
-        }
+    for chunk in plan.chunks(selection.window) {
+        let timed = hosts.iter().step_by(every).map(|(host, there)| (host, seconds(there, plan.step, selection.window, chunk)));
+        let (names, times): (Vec<&str>, Vec<f64>) = timed.filter(|(_, time)| *time > 0.0).map(|(host, time)| (host.as_str(), time)).unzip();
+        let merged = store.merged_by_host(&Selection { window: chunk, ..selection.clone() }, &names)?;
+        let parts = names.into_iter().zip(times).zip(merged);
+        units.extend(parts.map(|((host, seconds), merged)| Unit { host: host.to_owned(), seconds, merged }));
     }
     Ok(units)
 }
@@ -134,8 +151,9 @@ mod tests {
     /// Short silences are idleness, long ones absence; nothing before the first or after the last sample.
     #[test]
     fn who_was_there() {
-        assert_eq!(presence(&[0, 5, 0, 0, 3, 0], 10 * SECOND), [false, true, true, true, true, false]);
-        let long: Vec<u64> = [1].into_iter().chain([0; 10]).chain([1]).collect();
+        let seen = [false, true, false, false, true, false];
+        assert_eq!(presence(&seen, 10 * SECOND), [false, true, true, true, true, false]);
+        let long: Vec<bool> = [true].into_iter().chain([false; 10]).chain([true]).collect();
         assert_eq!(presence(&long, 10 * SECOND).iter().filter(|there| **there).count(), 2);
         let window = Window::new(Timestamp(0), Timestamp(25 * SECOND));
         assert!((seconds(&[true, true, true], 10 * SECOND, window, window) - 25.0).abs() < 1e-9);

@@ -3,12 +3,12 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use flamekeeper_profile::{Labels, Ledger, Window, label};
+use flamekeeper_profile::{Labels, Ledger, Timestamp, Window, label};
 use foldhash::fast::RandomState;
 
 use super::codec::Reader;
 use super::corrupt;
-use super::ledgers::{AgentLedger, RawParts, decode_some, ledger_ordinal};
+use super::ledgers::{AgentLedger, RawParts, decode_some, ledger_ordinal, ledger_start};
 use super::part::{Part, Question, Row, read_series};
 use super::plan::Source;
 use super::records::read_labels;
@@ -17,7 +17,7 @@ use super::tier::Kind;
 use super::view::View;
 use super::words::Words;
 use crate::selector::Selector;
-use crate::store::{HostSummary, StoreError};
+use crate::store::{HostSummary, MAX_POINTS, StoreError};
 
 /// The hosts that a selection has samples of.
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ impl Hosts {
     pub(super) fn ledger(&self, view: &View, question: Question<'_>) -> Result<Ledger, StoreError> {
         let mut sum = Ledger::new();
         let wanted = |labels: &Labels| self.names.contains(labels.get(label::HOST)) || question.selector.matches(labels);
-        ledgers(view, question, false, wanted, |_, ledger| sum.add(&ledger.ledger))?;
+        ledgers(view, Question { step: None, ..question }, false, wanted, |_, ledger| sum.add(&ledger.ledger))?;
         Ok(sum)
     }
 }
@@ -82,6 +82,35 @@ pub(super) fn hosts(view: &View, window: Window) -> Result<Vec<HostSummary>, Sto
     Ok(found.into_iter().map(summary).collect())
 }
 
+/// See [`crate::store::Store::reported`]. A ledger belongs to the step that its window starts in; those of minutes and hours to the step
+/// that holds these.
+pub(super) fn reported(view: &View, window: Window, step: u64) -> Result<BTreeMap<String, Vec<bool>>, StoreError> {
+    let step = step.max(1);
+    let points = usize::try_from(window.duration().div_ceil(step)).unwrap_or(usize::MAX);
+    if points > MAX_POINTS {
+        return Err(StoreError::TooManyPoints { points, limit: MAX_POINTS });
+    }
+    let mut found: BTreeMap<String, Vec<bool>> = BTreeMap::new();
+    let question = Question { window, selector: &Selector::default(), merged: true, step: Some(step) };
+    timed_ledgers(
+        view,
+        question,
+        false,
+        |_| true,
+        |from, labels, _| {
+            let host = labels.get(label::HOST);
+            if !found.contains_key(host) {
+                found.insert(host.to_owned(), vec![false; points]);
+            }
+            let place = usize::try_from(from.saturating_sub(window.from.0).0 / step).unwrap_or(usize::MAX);
+            if let Some(there) = found.get_mut(host).and_then(|there| there.get_mut(place)) {
+                *there = true;
+            }
+        },
+    )?;
+    Ok(found)
+}
+
 /// The agents of a part, each looked at once; none where it is not wanted.
 #[derive(Default)]
 struct Agents {
@@ -96,6 +125,17 @@ fn ledgers(
     figures: bool,
     wanted: impl Fn(&Labels) -> bool,
     mut visit: impl FnMut(&Labels, &AgentLedger),
+) -> Result<(), StoreError> {
+    timed_ledgers(view, question, figures, wanted, |_, labels, ledger| visit(labels, ledger))
+}
+
+/// The same, with the start of the batch's window, or of the bucket that it was added to.
+fn timed_ledgers(
+    view: &View,
+    question: Question<'_>,
+    figures: bool,
+    wanted: impl Fn(&Labels) -> bool,
+    mut visit: impl FnMut(Timestamp, &Labels, &AgentLedger),
 ) -> Result<(), StoreError> {
     let kept = |labels: Labels| wanted(&labels).then_some(labels);
     for part in Part::all(view, question) {
@@ -115,11 +155,12 @@ fn ledgers(
                         agents.by_bytes.insert(raw.labels.into(), kept(labels));
                     }
                     if let Some(Some(labels)) = agents.by_bytes.get(raw.labels) {
-                        visit(labels, &raw.ledger(figures).map_err(corrupt("ledger"))?);
+                        visit(ledger_start(key).map_err(corrupt("ledger key"))?, labels, &raw.ledger(figures).map_err(corrupt("ledger"))?);
                     }
                     Ok(())
                 })?,
-                Source::Tier(width) => view.entries(width.kind(), &prefix, span.window, |_, value| {
+                Source::Tier(width) => view.entries(width.kind(), &prefix, span.window, |key, value| {
+                    let from = ledger_start(key).map_err(corrupt("ledger key"))?;
                     let mut numbered = Vec::new();
                     decode_some(value, figures, |number, ledger| numbered.push((number, ledger))).map_err(corrupt("ledgers"))?;
                     for (number, ledger) in numbered {
@@ -127,7 +168,7 @@ fn ledgers(
                             vacant.insert(kept(read_series(&part.words, number)?));
                         }
                         if let Some(labels) = &agents.by_number[&number] {
-                            visit(labels, &ledger);
+                            visit(from, labels, &ledger);
                         }
                     }
                     Ok(())

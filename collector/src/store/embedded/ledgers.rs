@@ -30,6 +30,12 @@ pub(super) fn ledger_ordinal(key: &[u8]) -> Result<u64, Damaged> {
     key.get(9..).and_then(|rest| rest.try_into().ok()).map(u64::from_be_bytes).ok_or(Damaged)
 }
 
+/// The start in the key of a ledger.
+pub(super) fn ledger_start(key: &[u8]) -> Result<Timestamp, Damaged> {
+    let start = key.get(1..9).and_then(|start| start.try_into().ok()).ok_or(Damaged)?;
+    Ok(Timestamp(u64::from_be_bytes(start)))
+}
+
 /// What an agent took and lost in some time, and what it said of itself at its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct AgentLedger {
@@ -163,6 +169,7 @@ mod tests {
         assert_eq!(read, bucket);
         assert_eq!(decode_bucket(&bytes[..bytes.len() - 1], |_, _| ()), Err(Damaged));
         assert_eq!(ledger_ordinal(&ledger_key(Timestamp(3), 77)), Ok(77));
+        assert_eq!(ledger_start(&ledger_bucket(Timestamp(3))), Ok(Timestamp(3)));
         assert_eq!(ledger_ordinal(&ledger_bucket(Timestamp(3))), Err(Damaged));
     }
 }

@@ -136,7 +136,7 @@ impl<'a> Part<'a> {
     pub(super) fn ledger_spans(&self) -> Vec<Span> {
         let none = Dirty::default();
         let dirty = self.dirty.get(&Subject::Ledgers).unwrap_or(&none);
-        plan([self.window], &self.view.floors, self.question.merged, dirty)
+        self.question.spans(self.window, self.view, dirty)
     }
 }
 

@@ -45,10 +45,10 @@ pub(super) fn merged(view: &View, lexicon: &Lexicon, selection: &Selection, limi
 }
 
 /// The sums of a service and type, by the stack's number.
-type Found = (u32, SampleType, Vec<(u32, u64)>);
+pub(super) type Found = (u32, SampleType, Vec<(u32, u64)>);
 
 /// Adds sums by number to the answer, as what the numbers stand for.
-fn resolve(
+pub(super) fn resolve(
     part: (Slot, &Words),
     (view, lexicon): (&View, &Lexicon),
     found: &[Found],
