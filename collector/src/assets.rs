@@ -22,6 +22,20 @@ const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
+/// What is no page loads nothing, and is in no frame.
+const CLOSED: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+
+/// Gives every answer, of the API too, what keeps browsers from taking it for something else; what it says by itself stays.
+pub(crate) async fn guarded(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(CLOSED);
+    headers.entry(header::X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+    headers.entry(header::REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));
+    // Another site's page cannot have it as an image or a script, whoever looks at that page.
+    headers.entry("cross-origin-resource-policy").or_insert(HeaderValue::from_static("same-origin"));
+    response
+}
+
 /// Answers with a file of the page. A path that is no file is a place within the page, which `index.html` opens; below
 /// `/api` and `/assets` it is nothing.
 pub(crate) async fn serve(uri: Uri, headers: HeaderMap) -> Response {

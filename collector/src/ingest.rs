@@ -2,6 +2,7 @@
 
 mod error;
 mod profiles;
+mod rates;
 mod symbols;
 mod validate;
 
@@ -100,6 +101,8 @@ pub struct IngestState {
 
 #[derive(Debug)]
 struct Gates {
+    /// Of batches, for each agent.
+    rates: rates::Rates,
     /// Of bodies in memory, in KiB.
     bodies: Arc<Semaphore>,
     decoders: Arc<Semaphore>,
@@ -118,6 +121,7 @@ impl IngestState {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, symbols: Arc<SymbolStore>, uploads: Arc<Uploads>, limits: IngestLimits) -> Self {
         let gates = Gates {
+            rates: rates::Rates::default(),
             bodies: Arc::new(Semaphore::new(kibibytes(limits.bytes_in_flight) as usize)),
             decoders: Arc::new(Semaphore::new(limits.decoders)),
             converter: Arc::new(Semaphore::new(1)),

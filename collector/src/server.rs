@@ -295,6 +295,7 @@ fn router(
         .merge(session_routes(Arc::clone(&doors.gate)))
         .fallback(axum::routing::get(assets::serve))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&doors.gate), guard))
+        .layer(axum::middleware::map_response(assets::guarded))
 }
 
 /// Looks at the process's memory again and again.

@@ -86,6 +86,14 @@ fn every_route_needs_its_scope() {
         }
     }
     assert!(closed > 20 && open > 4, "{closed} {open}");
+    // Whatever is answered, a browser takes it for nothing else.
+    for path in ["/api/v1/status", "/healthz", "/explore"] {
+        let answer = collector.get(path);
+        assert_eq!((answer.header("x-content-type-options"), answer.header("referrer-policy")), ("nosniff", "no-referrer"), "{path}");
+        let policy = answer.header("content-security-policy");
+        assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{path}: {policy}");
+        assert!(!policy.contains("unsafe"), "{path}: {policy}");
+    }
     // The page itself has no secret, and what is not known is closed.
     assert!([200, 404].contains(&collector.get("/explore").status));
     collector.get("/api/v1/nothing").refused(&[401], "nothing");

@@ -49,6 +49,7 @@ pub(super) const KEYS: &[Key] = &[
     key("", "exclude", "a table [exclude]"),
     key("exclude", "processes", PATTERNS),
     key("exclude", "units", PATTERNS),
+    key("exclude", "slices", PATTERNS),
     key("", "process_labels", "a list of labels in quotes, such as [\"pid\", \"exe\", \"env.TEAM\", \"k8s.*\"]"),
     key("", "labels", "a table [labels] of names and texts"),
 ];

@@ -110,6 +110,8 @@ pub struct Exclude {
     pub processes: Vec<String>,
     /// systemd units; a `*` at the end stands for any rest.
     pub units: Vec<String>,
+    /// systemd slices, the innermost of a process (`user-1000.slice` for what that user started); a `*` as above.
+    pub slices: Vec<String>,
 }
 
 impl Default for Config {

@@ -69,6 +69,7 @@ impl fmt::Display for Config {
         }
         writeln!(f, "\n[exclude]\nprocesses = {}", list(&self.exclude.processes))?;
         writeln!(f, "units = {}", list(&self.exclude.units))?;
+        writeln!(f, "slices = {}", list(&self.exclude.slices))?;
         writeln!(f, "\n[labels]")?;
         self.labels.iter().try_for_each(|(name, value)| writeln!(f, "{} = {}", Quoted(name), Quoted(value)))
     }

@@ -92,6 +92,7 @@ pub struct RawMetrics {
 pub struct RawExclude {
     pub processes: Option<Vec<String>>,
     pub units: Option<Vec<String>>,
+    pub slices: Option<Vec<String>>,
 }
 
 fn set<T>(to: &mut T, from: Option<T>) {
@@ -123,9 +124,10 @@ impl RawConfig {
         set(&mut config.budget.horizon, self.budget.horizon);
         set(&mut config.budget.memory, self.budget.memory);
         config.metrics.listen = self.metrics.listen.or(config.metrics.listen);
-        let Exclude { processes, units } = &mut config.exclude;
+        let Exclude { processes, units, slices } = &mut config.exclude;
         set(processes, self.exclude.processes);
         set(units, self.exclude.units);
+        set(slices, self.exclude.slices);
         set(&mut config.process_labels, self.process_labels.map(Choice::from_iter));
         for (name, value) in self.labels {
             let conflict =

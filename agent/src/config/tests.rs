@@ -52,6 +52,7 @@ listen = "127.0.0.1:4041"
 [exclude]
 processes = ["backup", "test-*"]
 units = ["cron.service"]
+slices = ["user-1000.slice"]
 [labels]
 env = "prod"
 "team.name" = "a \"b\" \\ c"

@@ -165,13 +165,15 @@ impl Identity {
             let service = first(says, |said| said.service.clone()).unwrap_or_else(|| service(exe, &comm, place).to_owned());
             labels.with(label::SERVICE, &service).with(label::VERSION, &version.unwrap_or_default())
         };
-        Named { labels: named, excluded: self.excludes(&comm, base_name(exe), place.unit.as_deref().unwrap_or_default()) }
+        Named { labels: named, excluded: self.excludes(&comm, base_name(exe), place) }
     }
 
-    /// Whether the configuration excludes a process of this name, executable and unit.
-    fn excludes(&self, comm: &str, exe: &str, unit: &str) -> bool {
+    /// Whether the configuration excludes a process of this name and executable in this place.
+    fn excludes(&self, comm: &str, exe: &str, place: &Place) -> bool {
         let any = |patterns: &[String], name: &str| !name.is_empty() && patterns.iter().any(|pattern| matches(pattern, name));
-        any(&self.exclude.processes, comm) || any(&self.exclude.processes, exe) || any(&self.exclude.units, unit)
+        let Exclude { processes, units, slices } = &self.exclude;
+        let (unit, slice) = (place.unit.as_deref().unwrap_or_default(), place.slice.as_deref().unwrap_or_default());
+        any(processes, comm) || any(processes, exe) || any(units, unit) || any(slices, slice)
     }
 }
 

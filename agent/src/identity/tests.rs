@@ -130,14 +130,18 @@ fn cgroups_of_samples() {
 /// Only the chosen labels are set, and exclusion does not need them.
 #[test]
 fn choice_and_exclusion() {
-    let exclude = Exclude { processes: vec!["backup".into(), "test-*".into()], units: vec!["cron.*".into()] };
+    let exclude =
+        Exclude { processes: vec!["backup".into(), "test-*".into()], units: vec!["cron.*".into()], slices: vec!["user-1000.slice".into()] };
     let identity = identity(IdentityConfig { exclude, process_labels: choice(&["slice"]), ..IdentityConfig::default() });
-    let named = |comm: &str, exe: &str, unit: &str| {
+    let in_slice = |comm: &str, exe: &str, unit: &str, slice: &str| {
         let mut origin = Origin::default();
-        let place = Place { unit: Some(unit.to_owned()), slice: Some("system.slice".to_owned()), ..Place::default() };
+        let place = Place { unit: Some(unit.to_owned()), slice: Some(slice.to_owned()), ..Place::default() };
         origin.enter(Some(Arc::new(place)));
         identity.process(&ProcessFacts { pid: 7, comm, exe, build_id: None }, &origin)
     };
+    let named = |comm: &str, exe: &str, unit: &str| in_slice(comm, exe, unit, "system.slice");
+    assert!(in_slice("x", "/x", "session-1.scope", "user-1000.slice").excluded);
+    assert!(!in_slice("x", "/x", "session-1.scope", "user-100.slice").excluded);
     assert!(named("x", "/usr/bin/backup", "a.service").excluded && named("test-1", "/x", "a.service").excluded);
     assert!(named("x", "/x", "cron.service").excluded);
     let kept = named("x", "/backup/run", "a.service");

@@ -10,7 +10,9 @@ use flamekeeper_wire::gzip;
 const LEAST_COMPRESSED: usize = 1024;
 
 /// A picture brings its own script and style, and may fetch nothing.
-const SVG_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'");
+const SVG_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
 
 /// What is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -73,6 +73,9 @@ pub enum IngestError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// One agent sends more than its share.
+    #[error("this agent sends too many batches; send it again in a moment")]
+    TooOften,
     /// There is no room for more at the moment.
     #[error("the collector is busy; send it again in a moment")]
     Busy,
@@ -103,6 +106,7 @@ impl IngestError {
             Self::Store(StoreError::Full { .. }) => "full",
             Self::Store(StoreError::Closed) => "closed",
             Self::Store(_) => "store",
+            Self::TooOften => "rate",
             Self::Busy => "busy",
             Self::Internal => "internal",
         }
@@ -112,7 +116,7 @@ impl IngestError {
     #[must_use]
     pub const fn pause(&self) -> Option<&'static str> {
         match self {
-            Self::Busy => Some("2"),
+            Self::Busy | Self::TooOften => Some("2"),
             // The next pass that may make room.
             Self::Store(StoreError::Full { .. }) => Some("60"),
             _ => None,
@@ -139,6 +143,7 @@ impl IngestError {
             | Self::Key(_)
             | Self::BuildId(_)
             | Self::Request { .. } => StatusCode::BAD_REQUEST,
+            Self::TooOften => StatusCode::TOO_MANY_REQUESTS,
             Self::NoLease => StatusCode::GONE,
             Self::Store(StoreError::Expired { .. }) => StatusCode::BAD_REQUEST,
             Self::Store(StoreError::TooLong { .. }) => StatusCode::PAYLOAD_TOO_LARGE,

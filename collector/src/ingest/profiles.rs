@@ -1,6 +1,7 @@
 //! `POST /v1development/profiles`.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -30,6 +31,12 @@ pub(super) async fn receive(State(state): State<IngestState>, headers: HeaderMap
 }
 
 async fn store(state: IngestState, headers: HeaderMap, body: Body) -> Result<Appended, IngestError> {
+    if let Some(key) = headers.get(IDEMPOTENCY_KEY) {
+        let id: BatchId = String::from_utf8_lossy(key.as_bytes()).parse()?;
+        if !state.gates.rates.admit(&id.agent, Instant::now()) {
+            return Err(IngestError::TooOften);
+        }
+    }
     let (bytes, permit) = state.read(&headers, body, state.limits.batch.compressed_bytes).await?;
     let turn = tokio::time::timeout(state.limits.body_time, Arc::clone(&state.gates.decoders).acquire_owned());
     let turn = turn.await.map_err(|_| IngestError::Busy)?.map_err(|_| IngestError::Internal)?;
