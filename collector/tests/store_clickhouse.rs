@@ -21,7 +21,7 @@ use flamekeeper_collector::watch::{Stopped, Watch};
 use flamekeeper_profile::{Timestamp, Window};
 use store_fixture::{Random, SECOND, START, batch_at, id};
 use store_suite::tiers::{DAY, HOUR, MINUTE, Model};
-use store_suite::{ALL, Subject, hour, tiers};
+use store_suite::{ALL, Subject, hour, leaks, tiers};
 
 /// A database of its own in the engine that all tests of this program share.
 struct ClickHouse {
@@ -102,6 +102,12 @@ fn limits_on_answers() {
 #[test]
 fn weeks_equal_brute_force() {
     tiers::answers_equal_brute_force::<ClickHouse>();
+}
+
+/// A leak is found among what is none, per version, and the verdict is the same from the tier of minutes.
+#[test]
+fn leaks_are_found_in_all_tiers() {
+    leaks::leaks_in_all_tiers::<ClickHouse>();
 }
 
 /// The connection is lost before or after any request of a batch, and the batch is sent again, by this collector or another: it

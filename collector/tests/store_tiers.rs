@@ -8,14 +8,20 @@ mod store_suite;
 use flamekeeper_collector::store::{Appended, Retained, Retention, Store as _};
 use flamekeeper_profile::Timestamp;
 use store_fixture::{Random, SECOND, START, batch_at, folder, id, open};
-use store_suite::Embedded;
 use store_suite::tiers::{self, DAY, HOUR, MINUTE, Model};
+use store_suite::{Embedded, leaks};
 
 /// Over three weeks of a clock that goes on, batches come in time, late, twice and too late; the store is derived, cut down and
 /// reopened in between: whatever is asked, the answer is that of brute force, and each batch counts once.
 #[test]
 fn answers_equal_brute_force() {
     tiers::answers_equal_brute_force::<Embedded>();
+}
+
+/// A leak is found among what is none, per version, and the verdict is the same from the tier of minutes.
+#[test]
+fn leaks_are_found_in_all_tiers() {
+    leaks::leaks_in_all_tiers::<Embedded>();
 }
 
 /// A day of one host, derived, then a batch of each hour comes late: only what came is added, and answers from the derived tiers

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use flamekeeper_profile::leaks::{AgeClass, Span, Survival, Survived};
-use flamekeeper_profile::{StackId, Tables, Timestamp, Window};
+use flamekeeper_profile::{StackId, Tables, Timestamp, Window, label};
 use foldhash::fast::RandomState;
 
 use crate::selector::Selector;
@@ -32,7 +32,8 @@ fn select(window: Window, what: Survived, selector: &Selector) -> Selection {
 /// The part of a window in which processes were observed.
 pub(super) fn observed(store: &dyn Store, window: Window, selector: &Selector) -> Result<Option<Window>, StoreError> {
     let step = window.duration().div_ceil(STEPS).max(Timestamp::SECOND);
-    let found = store.time_series(&select(window, Survived::Observed, selector), "", step)?;
+    // By a label that all tiers have.
+    let found = store.time_series(&select(window, Survived::Observed, selector), label::SERVICE, step)?;
     let mut steps = found.by_value.values().flat_map(|values| {
         let some = values.iter().enumerate().filter(|(_, value)| **value > 0);
         some.map(|(place, _)| place as u64)

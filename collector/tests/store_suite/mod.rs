@@ -2,6 +2,7 @@
 #![allow(dead_code)] // Each test program uses a part of it.
 
 pub(crate) mod hour;
+pub(crate) mod leaks;
 pub(crate) mod tiers;
 
 use flamekeeper_collector::store::{EmbeddedStore, Retained, Retention, Store, StoreLimits};
