@@ -1,5 +1,5 @@
 //! The page in a real headless Chromium, over a real collector and agent: it opens, shows the busy function, zoom and search
-//! work; the page of hosts shows what the agent uses; the page of diffs tells what a deploy changed.
+//! work; the page of hosts shows what the agent uses; the page of diffs tells what a deploy changed, that of leaks what leaks.
 
 #![allow(clippy::unwrap_used, reason = "all of this file is tests")]
 
@@ -8,7 +8,10 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use flamekeeper_profile::{AgentFigures, Batch, FrameKind, Labels, Ledger, SampleType, Series, StackEnd, Svma, Tables, Timestamp, Window};
+use flamekeeper_profile::leaks::{AgeClass, Survived};
+use flamekeeper_profile::{
+    AgentFigures, Batch, FrameKind, Labels, Ledger, SampleType, Series, StackEnd, StackId, Svma, Tables, Timestamp, Window,
+};
 use flamekeeper_testing::host::Host;
 use flamekeeper_testing::http;
 use flamekeeper_testing::metadata;
@@ -52,6 +55,55 @@ fn a_deploy_is_compared() {
     let functions = [("SERVICE", "shop"), ("GREW", "render"), ("SAME", "parse"), ("GONE", "legacy"), ("OUT", screenshot.to_str().unwrap())];
     drive("diff.mjs", host.address, &functions);
     drive("axe.mjs", host.address, &[("SERVICE", "shop")]);
+}
+
+/// A service that leaks at one site and not at another, and has a process that was killed: `ui/e2e/leaks.mjs`, and no barrier on that page.
+/// All counts are made here. The screenshot is kept as `artefacts/leaks.png`.
+#[test]
+fn leaks_are_shown() {
+    let host = Host::with_collector("leaks-page");
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() / 10 * 10;
+    for window in 0..WINDOWS {
+        post(host.address, &format!("leaky-{window}"), &leaky(now - (WINDOWS - window) * 10, window));
+    }
+    let screenshot = artefacts().join("leaks.png");
+    drive("leaks.mjs", host.address, &[("LEAK", "grow"), ("CACHE", "fill"), ("SERVICE", "shop"), ("OUT", screenshot.to_str().unwrap())]);
+    drive("axe.mjs", host.address, &[("ONLY", "/leaks")]);
+}
+
+/// 10 s of a process that has two blocks more at `grow` in each, and as many as ever at `fill`.
+fn leaky(start: u64, window: u64) -> Batch {
+    let mut tables = Tables::new();
+    let stack = |tables: &mut Tables, names: &[&str], age: u64| {
+        let class = AgeClass::of(age * Timestamp::SECOND).unwrap().to_string();
+        let locations: Vec<_> =
+            names.iter().chain([&&*class]).map(|name| tables.intern_named(FrameKind::Native, None, Svma(0), name)).collect();
+        tables.intern_stack(&locations, StackEnd::Root)
+    };
+    let mut counts: [Vec<(StackId, u64)>; Survived::ALL.len()] = Default::default();
+    for (name, reached, freed, old) in [("grow", 2, 0, 2 * window + 1), ("fill", 4, 4, 30)] {
+        let [became, older] = [128, 256].map(|age| stack(&mut tables, &[name, "main"], age));
+        let values = [(became, reached), (became, reached << 20), (older, freed), (older, old * 10_000)];
+        counts.iter_mut().zip(values).for_each(|(counts, value)| counts.push(value));
+    }
+    counts[4].push((stack(&mut tables, &[], 10_000), 10_000));
+    let labels = Labels::new().with("host", "web-0");
+    let of_process = labels.clone().with("service", "shop").with("version", "1").with("pid", "7").with("comm", "shop");
+    let mut series: Vec<_> = Survived::ALL
+        .into_iter()
+        .zip(counts)
+        .map(|(what, values)| {
+            let values = values.into_iter().filter(|(_, value)| *value > 0).collect();
+            Series { labels: of_process.clone(), sample_type: SampleType::plain(what.as_str(), what.unit()), values }
+        })
+        .collect();
+    if window + 1 == WINDOWS {
+        let [grow, main] = ["grow", "main"].map(|name| tables.intern_named(FrameKind::Native, None, Svma(0), name));
+        let values = vec![(tables.intern_stack(&[grow, main], StackEnd::Root), 77 << 20)];
+        series.push(Series { labels: of_process.with("ended", "killed"), sample_type: SampleType::plain("inuse_space", "bytes"), values });
+    }
+    let window = Window::new(Timestamp(start * Timestamp::SECOND), Timestamp((start + 10) * Timestamp::SECOND));
+    Batch { window, labels, tables, series, ledger: Ledger::new(), figures: AgentFigures::default() }
 }
 
 /// Windows of 10 s: half of them before the deploy.

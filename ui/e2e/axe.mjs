@@ -1,13 +1,13 @@
 // Looks for barriers on every page with axe, light and dark, against a running collector.
 //   BASE_URL=http://127.0.0.1:4040 SERVICE=api node e2e/axe.mjs
-// SERVICE (all when empty) is what Explore and the diff show. CHROMIUM is the browser, /usr/bin/chromium by default.
+// SERVICE (all when empty) is what Explore and the diff show; ONLY is one page's path, where not all are looked at. CHROMIUM is the browser, /usr/bin/chromium by default.
 // Exits 0 when axe finds nothing on any page, 1 with what it finds.
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 import { need, step } from "./step.mjs";
 
-const { BASE_URL, SERVICE = "", TIMEOUT = "30", CHROMIUM = "/usr/bin/chromium" } = process.env;
+const { BASE_URL, SERVICE = "", ONLY = "", TIMEOUT = "30", CHROMIUM = "/usr/bin/chromium" } = process.env;
 const PAGES = [
   ["/", ".hosts-table, .notice"], ["/?find=no+service+is+called+so", ".services-none, .notice"], ["/hosts", ".hosts-table, .notice"],
   [`/explore?service=${SERVICE}`, "[data-testid=details] .amounts, .notice"], ["/explore?pane=tree", ".rows-pane .row, .notice"], ["/explore?pane=callers&fn=main", ".rows-pane, .notice"],
@@ -36,7 +36,7 @@ try {
   const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
   const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--disable-gpu"] });
   try {
-    for (const scheme of ["light", "dark"]) for (const page of PAGES) await step(`${scheme} ${page[0]}`, () => look(browser, axe, scheme, page));
+    for (const scheme of ["light", "dark"]) for (const page of PAGES.filter(([path]) => ONLY === "" || path === ONLY)) await step(`${scheme} ${page[0]}`, () => look(browser, axe, scheme, page));
   } finally {
     await browser.close();
   }

@@ -6,8 +6,6 @@ import { Explore } from "./explore/Explore";
 import { start } from "./explore/store";
 import { Hosts } from "./hosts/Hosts";
 import { startHosts } from "./hosts/store";
-import { Leaks } from "./leaks/Leaks";
-import { startLeaks } from "./leaks/store";
 import { SignIn } from "./session/SignIn";
 import { Services } from "./services/Services";
 import { startServices } from "./services/store";
@@ -29,8 +27,8 @@ if (root) {
     startHosts();
     render(<Hosts />, root);
   } else if (location.pathname === "/leaks") {
-    startLeaks();
-    render(<Leaks />, root);
+    // Apart: it is fetched by who looks at it only.
+    void import("./leaks/page").then(({ show }) => show(root));
   } else if (location.pathname === "/") {
     startServices();
     render(<Services />, root);

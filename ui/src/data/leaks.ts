@@ -122,7 +122,7 @@ export function chooseSuspects(suspects: readonly Suspect[], find: string): Susp
 
 export const VERDICTS: Readonly<Record<Verdict, string>> = { leaks: "Leaks", too_early: "Too early to tell", levels_off: "Levels off" };
 
-const signed = (bytes: number) => (bytes < 0 ? "−" : "+") + formatBytes(Math.abs(bytes));
+const signed = (bytes: number) => (bytes < 0 ? "−" : "+") + formatBytes(Math.round(Math.abs(bytes)));
 
 /** `+136 MiB in 1 h`. */
 export function forecastText({ growth }: Suspect, horizon: number): string {
