@@ -22,7 +22,7 @@
 //! `record::*`) and a copy of the stack from the stated stack pointer upwards. Records are numbered without gaps; a number that
 //! a reader has not seen was overwritten.
 //!
-//! Version history: 1, this one.
+//! Version history: 1, this one. Words behind those of an older writer of the same version are 0 there, which must mean that nothing is said.
 
 /// The memfd's name, as `/proc/PID/maps` shows it after `/memfd:`.
 pub const NAME: &str = "flamekeeper-heap";
