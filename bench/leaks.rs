@@ -79,10 +79,17 @@ pub(crate) const BENIGN: [Kind; 7] =
     [Kind::WarmingCache, Kind::FullCache, Kind::Queue, Kind::Sawtooth, Kind::StartUp, Kind::DoublingVector, Kind::Requests];
 pub(crate) const LEAKS: [Kind; 4] = [Kind::LostBuffers, Kind::GrowingRegistry, Kind::LostChain, Kind::RareLoss];
 
+/// A site: what is counted of it, and by how many bytes it will grow in another window, where that follows from how it was made.
+pub(crate) struct Site {
+    pub(crate) kind: Kind,
+    pub(crate) parts: Vec<Survival>,
+    pub(crate) growth: Option<f64>,
+}
+
 /// A process: when it started (the window begins at 0), and what its sites' counts are.
 pub(crate) struct Process {
     pub(crate) spans: Vec<Span>,
-    pub(crate) sites: Vec<(Kind, Vec<Survival>)>,
+    pub(crate) sites: Vec<Site>,
 }
 
 impl Process {
@@ -93,7 +100,9 @@ impl Process {
         let sites = BENIGN.into_iter().chain([leak]).map(|kind| {
             // A benign site is often many times as large as the leak.
             let bytes = random.scale(0.5e6, 4e6);
-            (kind, counts(&blocks(kind, start, &mut random), bytes, age))
+            let rate = rate(kind, &mut random);
+            let growth = matches!(kind, Kind::LostBuffers | Kind::RareLoss).then_some(rate * WINDOW * bytes);
+            Site { kind, parts: counts(&blocks(kind, (start, rate), &mut random), bytes, age), growth }
         });
         let sites = sites.collect();
         let length = WINDOW / PARTS as f64;
@@ -106,8 +115,13 @@ impl Process {
     }
 }
 
+/// At which a leak loses sampled blocks, at most.
+fn rate(kind: Kind, random: &mut Random) -> f64 {
+    if kind == Kind::RareLoss { random.scale(14.0, 30.0) / WINDOW } else { random.scale(14.0, 400.0) / WINDOW }
+}
+
 /// The blocks of a site that are sampled.
-fn blocks(kind: Kind, start: f64, random: &mut Random) -> Vec<Block> {
+fn blocks(kind: Kind, (start, rate): (f64, f64), random: &mut Random) -> Vec<Block> {
     match kind {
         Kind::WarmingCache => warming_cache(start, random),
         Kind::FullCache => {
@@ -132,7 +146,7 @@ fn blocks(kind: Kind, start: f64, random: &mut Random) -> Vec<Block> {
             let times = random.times(start, rate, |_| 1.0);
             times.into_iter().map(|time| (time, time + random.exponential(mean))).collect()
         }
-        leak => leaked(leak, start, random),
+        leak => leaked(leak, (start, rate), random),
     }
 }
 
@@ -184,8 +198,7 @@ fn doubling(start: f64, random: &mut Random) -> Vec<Block> {
     blocks
 }
 
-fn leaked(kind: Kind, start: f64, random: &mut Random) -> Vec<Block> {
-    let rate = random.scale(14.0, 400.0) / WINDOW;
+fn leaked(kind: Kind, (start, rate): (f64, f64), random: &mut Random) -> Vec<Block> {
     match kind {
         // By the load, which swings.
         Kind::GrowingRegistry => {
@@ -199,10 +212,6 @@ fn leaked(kind: Kind, start: f64, random: &mut Random) -> Vec<Block> {
             let times = random.times(start, rate / share, |_| 1.0);
             let mut end = |time: f64| if random.share() < share { f64::INFINITY } else { time + random.exponential(mean) };
             times.into_iter().map(|time| (time, end(time))).collect()
-        }
-        Kind::RareLoss => {
-            let rate = random.scale(14.0, 30.0) / WINDOW;
-            random.times(start, rate, |_| 1.0).into_iter().map(|time| (time, f64::INFINITY)).collect()
         }
         _ => random.times(start, rate, |_| 1.0).into_iter().map(|time| (time, f64::INFINITY)).collect(),
     }

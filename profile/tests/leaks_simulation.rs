@@ -11,7 +11,7 @@ use flamekeeper_profile::leaks::{AgeClass, Forecast, Verdict, forecast};
 #[allow(missing_docs, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of this test")]
 mod simulated;
 
-use simulated::{BENIGN, Kind, LEAKS, Process, WINDOW};
+use simulated::{BENIGN, Kind, LEAKS, Process, Site, WINDOW};
 
 /// Of all processes.
 struct Found {
@@ -27,6 +27,9 @@ struct Found {
     /// Leaks with 8 samples or more of the age, and those of them that are not called leaks.
     many: usize,
     missed: usize,
+    /// Leaks of an even pace that are called so, and those whose growth in another window lies in the stated interval.
+    stated: usize,
+    held: usize,
 }
 
 fn score(forecast: &Forecast) -> f64 {
@@ -36,13 +39,18 @@ fn score(forecast: &Forecast) -> f64 {
 fn simulate(processes: std::ops::Range<u64>) -> Found {
     let age = AgeClass::for_span(WINDOW).unwrap();
     let (mut benign, mut leaks, mut first, mut missed, mut many) = (Vec::new(), Vec::new(), 0, 0, 0);
+    let (mut stated, mut held) = (0, 0);
     let mut verdicts: BTreeMap<String, BTreeMap<&'static str, usize>> = BTreeMap::new();
     let count = processes.clone().count();
     for number in processes {
         let process = Process::new(number, age);
-        let judged: Vec<(Kind, Forecast)> =
-            process.sites.iter().map(|(kind, parts)| (*kind, forecast(age.seconds(), &process.spans, parts, WINDOW))).collect();
-        for (kind, forecast) in &judged {
+        let judge = |site: &Site| forecast(age.seconds(), &process.spans, &site.parts, WINDOW);
+        let judged: Vec<(Kind, Forecast)> = process.sites.iter().map(|site| (site.kind, judge(site))).collect();
+        for ((kind, forecast), site) in judged.iter().zip(&process.sites) {
+            if let Some(growth) = site.growth.filter(|_| forecast.verdict == Verdict::Leaks) {
+                stated += 1;
+                held += usize::from((forecast.low..=forecast.high).contains(&growth));
+            }
             *verdicts.entry(format!("{kind:?}")).or_default().entry(forecast.verdict.as_str()).or_default() += 1;
             if LEAKS.contains(kind) {
                 leaks.push(score(forecast));
@@ -71,6 +79,8 @@ fn simulate(processes: std::ops::Range<u64>) -> Found {
         verdicts,
         many,
         missed,
+        stated,
+        held,
     }
 }
 
@@ -98,6 +108,7 @@ fn many_processes() {
             share(found.alarms, found.benign)
         );
         println!("  leaks of 8 samples or more of old age that are not called so: {} of {}", found.missed, found.many);
+        println!("  intervals that hold the growth of an hour more: {:.1} % of {}", share(found.held, found.stated), found.stated);
         for (kind, verdicts) in found.verdicts {
             println!("  {kind}: {verdicts:?}");
         }

@@ -137,7 +137,8 @@ fn flow(spans: &[Span], parts: &[Survival]) -> Flow {
     if limits(later.blocks).1 < expected { later } else { whole }
 }
 
-/// How much more blocks are bunched in parts than a Poisson process bunches them: chi squared by its degrees of freedom, at least 1.
+/// How much more blocks are bunched in parts than a Poisson process bunches them: chi squared by its degrees of freedom; 1 where
+/// chance explains it.
 fn dispersion(spans: &[Span], parts: &[Survival]) -> f64 {
     let (time, blocks) = (total(spans).aged, total(parts).reached);
     let used: Vec<_> = spans.iter().zip(parts).filter(|(span, _)| span.aged > 0.0).collect();
@@ -151,7 +152,15 @@ fn dispersion(spans: &[Span], parts: &[Survival]) -> f64 {
             (part.reached - expected).powi(2) / expected
         })
         .sum();
-    (squares / (used.len() - 1) as f64).max(1.0)
+    let freedom = (used.len() - 1) as f64;
+    if squares > chi_squared(freedom) { squares / freedom } else { 1.0 }
+}
+
+/// What chi squared exceeds one time of twenty, by Wilson's and Hilferty's approximation.
+fn chi_squared(freedom: f64) -> f64 {
+    const QUANTILE: f64 = 1.644_854;
+    let spread = 2.0 / (9.0 * freedom);
+    freedom * (1.0 - spread + QUANTILE * spread.sqrt()).powi(3)
 }
 
 fn verdict(forecast: &Forecast, flow: Flow) -> Verdict {
