@@ -2,10 +2,9 @@
 //   BASE_URL=http://127.0.0.1:4040 SERVICE=shop GREW=render SAME=parse GONE=legacy OUT=diff.png node e2e/diff.mjs
 // With SERVICE's last deploy the function GREW takes more, GONE is gone, SAME is as it was. TIMEOUT (seconds to wait for data,
 // default 30) may be given. CHROMIUM is the browser, /usr/bin/chromium by default. Exits 0 when every step holds, 1 with the step that does not.
-import { chromium } from "playwright-core";
-import { need, step } from "./step.mjs";
+import { inBrowser, need, step } from "./step.mjs";
 
-const { BASE_URL, SERVICE, GREW, SAME, GONE, OUT, TIMEOUT = "30", CHROMIUM = "/usr/bin/chromium" } = process.env;
+const { BASE_URL, SERVICE, GREW, SAME, GONE, OUT, TIMEOUT = "30" } = process.env;
 const timeout = Number(TIMEOUT) * 1000;
 
 const row = (page, name) => page.locator(`[data-testid=diff-table] .row[data-function="${name}"]`);
@@ -123,14 +122,4 @@ async function check(page) {
   need(failures.length === 0, `the page reported errors: ${failures.join("; ")}`);
 }
 
-const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--disable-gpu"] });
-try {
-  const page = await browser.newPage({ viewport: { width: 1600, height: 900 }, colorScheme: "light" });
-  page.setDefaultTimeout(timeout);
-  await check(page);
-} catch (error) {
-  console.error(`FAILED ${error.message}`);
-  process.exitCode = 1;
-} finally {
-  await browser.close();
-}
+await inBrowser({ width: 1600, height: 900 }, timeout, check);

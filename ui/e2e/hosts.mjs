@@ -2,10 +2,9 @@
 //   BASE_URL=http://127.0.0.1:4040 HOST=test-host OUT=hosts.png node e2e/hosts.mjs
 // TIMEOUT (seconds to wait for data, default 30) may be given. CHROMIUM is the browser, /usr/bin/chromium by default.
 // Exits 0 when every step holds, 1 with the step that does not.
-import { chromium } from "playwright-core";
-import { need, step } from "./step.mjs";
+import { inBrowser, need, step } from "./step.mjs";
 
-const { BASE_URL, HOST, OUT, TIMEOUT = "30", CHROMIUM = "/usr/bin/chromium" } = process.env;
+const { BASE_URL, HOST, OUT, TIMEOUT = "30" } = process.env;
 const timeout = Number(TIMEOUT) * 1000;
 
 const cell = (page, column) => page.locator(`tr[data-host="${HOST}"] [data-column="${column}"]`);
@@ -70,14 +69,4 @@ async function check(page) {
   need(failures.length === 0, `the page reported: ${failures.join("; ")}`);
 }
 
-const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--disable-gpu"] });
-try {
-  const page = await browser.newPage({ viewport: { width: 1440, height: 700 }, colorScheme: "light" });
-  page.setDefaultTimeout(timeout);
-  await check(page);
-} catch (error) {
-  console.error(`FAIL ${error.message}`);
-  process.exitCode = 1;
-} finally {
-  await browser.close();
-}
+await inBrowser({ width: 1440, height: 700 }, timeout, check);

@@ -1,4 +1,7 @@
 // What the runs in a real browser are made of: steps with a name, and what must hold in them.
+import { chromium } from "playwright-core";
+
+const { CHROMIUM = "/usr/bin/chromium" } = process.env;
 
 /** Ends the step with what does not hold. */
 export function need(holds, what) {
@@ -14,4 +17,19 @@ export async function step(name, run) {
     throw new Error(`${name}: ${error.message}`);
   }
   console.log(`ok   ${name} (${Math.round(performance.now() - began)} ms)`);
+}
+
+/** Runs `check` with a light page of this size in a browser of its own; the process exits with 1 where that throws. `timeout` is in milliseconds. */
+export async function inBrowser(viewport, timeout, check) {
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--disable-gpu"] });
+  try {
+    const page = await browser.newPage({ viewport, colorScheme: "light" });
+    page.setDefaultTimeout(timeout);
+    await check(page);
+  } catch (error) {
+    console.error(`FAILED ${error.message}`);
+    process.exitCode = 1;
+  } finally {
+    await browser.close();
+  }
 }

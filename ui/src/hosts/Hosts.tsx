@@ -1,6 +1,6 @@
 import { COLUMNS, WINDOWS, type Cell, type Column, type HostView } from "../data/hosts";
 import { formatSpan } from "../data/time";
-import { Listing, NoAgent, NoAnswer, Stale } from "../listing/Listing";
+import { Listing, NoAgent, NoAnswer, SortHead, Stale } from "../listing/Listing";
 import { collector, go, loaded, refresh, rows, state } from "./store";
 
 const TITLES: Record<Column, [text: string, title: string]> = {
@@ -14,6 +14,8 @@ const TITLES: Record<Column, [text: string, title: string]> = {
   truncated: ["Truncated", "Share of stacks that end before their root"],
   lag: ["Last batch", "Time since the end of the newest window that arrived"],
 };
+
+const isText = (column: Column) => column === "host" || column === "version";
 
 /** The page of agents: what each does, what it costs its host, and how it restrains itself. */
 export function Hosts() {
@@ -66,13 +68,8 @@ function Table({ list }: { list: readonly HostView[] }) {
 
 function Head({ column }: { column: Column }) {
   const { sort, descending } = state.value;
-  const [text, title] = TITLES[column];
   const on = sort === column;
-  return (
-    <th scope="col" aria-sort={on ? (descending ? "descending" : "ascending") : "none"} class={column === "host" || column === "version" ? "" : "numeric"}>
-      <button type="button" title={title} onClick={() => go({ sort: column, descending: on ? !descending : column !== "host" && column !== "version" })}>{text}{on && <span aria-hidden="true">{descending ? " ↓" : " ↑"}</span>}</button>
-    </th>
-  );
+  return <SortHead title={TITLES[column]} text={isText(column)} on={on} descending={descending} onSort={() => go({ sort: column, descending: on ? !descending : !isText(column) })} />;
 }
 
 function Row({ row }: { row: HostView }) {

@@ -62,3 +62,22 @@ export function NoAgent({ title, hint, children }: { title: string; hint: string
     </div>
   );
 }
+
+interface SortHeadProps {
+  /** Its words, and what they mean. */
+  title: readonly [text: string, title: string];
+  text: boolean;
+  /** Whether the list is sorted by it, and which way. */
+  on: boolean;
+  descending: boolean;
+  onSort: () => void;
+}
+
+/** The head of a column, by which the list can be sorted. */
+export function SortHead({ title: [words, title], text, on, descending, onSort }: SortHeadProps) {
+  return (
+    <th scope="col" aria-sort={on ? (descending ? "descending" : "ascending") : "none"} class={text ? "" : "numeric"}>
+      <button type="button" title={title} onClick={onSort}>{words}{on && <span aria-hidden="true">{descending ? " ↓" : " ↑"}</span>}</button>
+    </th>
+  );
+}

@@ -8,7 +8,7 @@ import { formatCount, formatRate, formatShare } from "../data/units";
 import { shortName } from "../flame/text";
 import { changeOf, deploys, type Change } from "./changes";
 import { Meter } from "../explore/Amount";
-import { Listing, NoAgent, NoAnswer, Stale } from "../listing/Listing";
+import { Listing, NoAgent, NoAnswer, SortHead, Stale } from "../listing/Listing";
 import { go, loaded, refresh, rows, state, views } from "./store";
 
 const TITLES: Record<Column, [text: string, title: string]> = {
@@ -68,13 +68,8 @@ function Table({ list }: { list: readonly ServiceView[] }) {
 
 function Head({ column }: { column: Column }) {
   const { sort, descending } = state.value;
-  const [text, title] = TITLES[column];
   const on = sort === column;
-  return (
-    <th scope="col" aria-sort={on ? (descending ? "descending" : "ascending") : "none"} class={isText(column) ? "" : "numeric"}>
-      <button type="button" title={title} onClick={() => go({ sort: column, descending: on ? !descending : column !== "service" })}>{text}{on && <span aria-hidden="true">{descending ? " ↓" : " ↑"}</span>}</button>
-    </th>
-  );
+  return <SortHead title={TITLES[column]} text={isText(column)} on={on} descending={descending} onSort={() => go({ sort: column, descending: on ? !descending : column !== "service" })} />;
 }
 
 function Row({ row }: { row: ServiceView }) {
