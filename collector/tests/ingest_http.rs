@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use flamekeeper_profile::{Batch, SampleType, Timestamp, Window};
-use flamekeeper_wire::{encode, gzip};
+use flamekeeper_wire::{BatchCheck, encode, gzip};
 use ingest_server::{Answer, Collector, PROFILES};
 use store_fixture::{Random, SECOND};
 
@@ -111,6 +111,36 @@ fn hostile_requests() {
     assert_eq!(outcome(&collector.post(&[("Idempotency-Key", "agent_1-2")], &body)), "accepted");
     assert_eq!(collector.get("/healthz").status, 200);
     collector.stop();
+}
+
+/// A batch that states its sum is taken as it was sent or not at all: with any bit of its identity, encoding or body turned over it is
+/// to be sent again, and what is sent again as it was is taken, once.
+#[test]
+fn damaged_on_the_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let collector = Collector::start(folder.path());
+    let body = gzip::compress(&encode(&with_samples(&collector)));
+    let sum = BatchCheck::of(&"agent_1-12".parse().unwrap(), "gzip", &body).to_string();
+    let mut turned = body.clone();
+    turned[body.len() / 2] ^= 4;
+    let ways: [(&str, Option<&str>, &str, &[u8]); 6] = [
+        ("agent_1-12", Some("gzip"), &sum, &turned),
+        ("agent_1-12", Some("gzip"), &sum, &body[..body.len() - 1]),
+        ("agent_1-13", Some("gzip"), &sum, &body),
+        ("agent/1-12", Some("gzip"), &sum, &body),
+        ("agent_1-12", None, &sum, &body),
+        ("agent_1-12", Some("gzip"), "0000000", &body),
+    ];
+    for (key, encoding, sum, body) in ways {
+        let mut headers = vec![("Idempotency-Key", key), ("Flamekeeper-Check", sum)];
+        headers.extend(encoding.map(|encoding| ("Content-Encoding", encoding)));
+        collector.post(&headers, body).refused(&[408], "damaged on the way");
+    }
+    let whole = [("Idempotency-Key", "agent_1-12"), ("Flamekeeper-Check", &*sum), ("Content-Encoding", "gzip")];
+    assert_eq!(outcome(&collector.post(&whole, &body)), "accepted");
+    assert_eq!(outcome(&collector.post(&whole, &body)), "duplicate");
+    let status = collector.status();
+    assert_eq!((status["batches"].as_u64(), status["refused"]["damaged_on_the_way"].as_u64()), (Some(1), Some(6)), "{status}");
 }
 
 /// Bodies cut at any byte and bodies of random bytes are refused or, where they are still a message, taken; none harms.

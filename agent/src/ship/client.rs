@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use flamekeeper_transport::{Answer, ClientError, Credentials, Stamp};
-use flamekeeper_wire::{BATCH_OUTCOME, COLLECTOR_ID, IDEMPOTENCY_KEY, PROFILES_PATH};
+use flamekeeper_wire::{BATCH_CHECK, BATCH_OUTCOME, BatchCheck, COLLECTOR_ID, IDEMPOTENCY_KEY, PROFILES_PATH};
 use http_body_util::Full;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use hyper::{Request, StatusCode};
@@ -93,6 +93,7 @@ impl Client {
             .header(CONTENT_TYPE, "application/x-protobuf")
             .header(CONTENT_ENCODING, "gzip")
             .header(IDEMPOTENCY_KEY, stored.id.to_string())
+            .header(BATCH_CHECK, BatchCheck::of(&stored.id, "gzip", &stored.body).to_string())
             .body(Full::new(Bytes::from(stored.body.clone())));
         let request = match request {
             Ok(request) => request,

@@ -1,7 +1,7 @@
 //! Ships batches from the spool to the collector, oldest first, one at a time.
 //!
-//! A batch leaves the spool when the collector has it (*accepted* or *duplicate*) or refuses it for good; everything
-//! else is tried again, after a pause that grows (`backoff`) or that the collector states. Where the collector wants a token that
+//! A batch leaves the spool when the collector has it (*accepted* or *duplicate*) or refuses it for good, twice in a row: what arrived
+//! there, or the answer, may have been damaged on the way. Everything else is tried again, after a pause that grows (`backoff`) or that the collector states. Where the collector wants a token that
 //! this agent does not have, batches wait until it has it: its file is looked at every second.
 
 mod backoff;
@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use flamekeeper_transport::Credentials;
+use flamekeeper_wire::BatchId;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -49,6 +50,8 @@ pub(crate) struct Shipper {
     unreachable: Option<Instant>,
     /// When it was last said that the collector does not let this agent in.
     denied: Option<Instant>,
+    /// The batch that was refused when it was sent last.
+    refused: Option<BatchId>,
 }
 
 impl Shipper {
@@ -59,7 +62,7 @@ impl Shipper {
         progress: Arc<Progress>,
     ) -> Result<Self, ClientError> {
         let client = Client::new(collector, credentials, Arc::clone(&progress))?;
-        Ok(Self { spool, client, progress, unreachable: None, denied: None })
+        Ok(Self { spool, client, progress, unreachable: None, denied: None, refused: None })
     }
 
     /// Ships until the phase is [`Phase::Draining`] and the spool is empty or the time is over.
@@ -120,6 +123,10 @@ impl Shipper {
         let (kept, counter) = match outcome {
             Outcome::Accepted => (self.spool.accepted(&stored.id), &self.progress.batches_accepted),
             Outcome::Duplicate => (self.spool.accepted(&stored.id), &self.progress.batches_duplicate),
+            Outcome::Refused { status, message } if self.refused.replace(stored.id.clone()).as_ref() != Some(&stored.id) => {
+                tracing::debug!(batch = %stored.id, status, message, "refused once; it is sent again, since either way may have damaged it");
+                return None;
+            }
             Outcome::Refused { status, message } => {
                 tracing::error!(batch = %stored.id, status, message, "the collector refuses a batch for good; its samples are counted as lost");
                 (self.spool.refused(&stored.id), &self.progress.batches_refused)

@@ -157,6 +157,8 @@ fn ships_in_order() {
     let first = &requests[0];
     assert_eq!(first.line, "POST /v1development/profiles HTTP/1.1");
     assert_eq!((&*first.headers["content-encoding"], &*first.headers["content-type"]), ("gzip", "application/x-protobuf"));
+    let check = flamekeeper_wire::BatchCheck::of(&keys[0].parse().unwrap(), "gzip", &first.body);
+    assert!(check.is(first.headers["flamekeeper-check"].as_bytes()));
     let body = flamekeeper_wire::gzip::decompress(&first.body, 1 << 20).unwrap();
     assert_eq!(flamekeeper_wire::decode(&body, &flamekeeper_wire::Limits::default()).unwrap().ledger.taken, 1);
     let progress = &setup.progress;
@@ -186,16 +188,16 @@ fn retries_until_taken() {
     assert!(keys.len() >= 5 && keys.iter().all(|key| *key == keys[0]), "{keys:?}");
 }
 
-/// What is refused for good is counted, and the next batch carries the count.
+/// What is refused for good, twice, is counted, and the next batch carries the count. What is refused once was damaged on the way.
 #[test]
 fn refusals_are_counted() {
     for status in ["400 Bad Request", "413 Payload Too Large", "422 Unprocessable Entity"] {
         let mut count = 0;
         let server = Server::start(move |_| {
             count += 1;
-            if count == 1 { answer(status, "", "{\"error\": \"no\"}") } else { answer("200 OK", ACCEPTED, "") }
+            if [1, 2, 4].contains(&count) { answer(status, "", "{\"error\": \"no\"}") } else { answer("200 OK", ACCEPTED, "") }
         });
-        let setup = setup(2);
+        let setup = setup(3);
         ship(&setup, &server.address, Duration::from_secs(10));
         assert_eq!(Progress::get(&setup.progress.batches_refused), 1);
         let owed = setup.spool.stats().owed;

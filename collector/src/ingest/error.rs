@@ -29,6 +29,9 @@ pub enum IngestError {
     /// The connection ended within it.
     #[error("the body ended early: {0}")]
     Cut(#[source] axum::Error),
+    /// It is not what was sent.
+    #[error("the batch was damaged on the way: its {} does not fit it; send it again", flamekeeper_wire::BATCH_CHECK)]
+    Damaged,
     /// It is compressed in a way that is not understood.
     #[error("Content-Encoding {0:?} is not understood; send gzip or none")]
     Encoding(String),
@@ -96,6 +99,7 @@ impl IngestError {
             | Self::Store(StoreError::TooLong { .. }) => "too_large",
             Self::Slow { .. } => "slow",
             Self::Cut(_) => "cut",
+            Self::Damaged => "damaged_on_the_way",
             Self::Encoding(_) => "encoding",
             Self::Gunzip(_) | Self::Lz4(_) | Self::Decode(_) => "damaged",
             Self::Invalid(invalid) => invalid.reason(),
@@ -133,7 +137,7 @@ impl IngestError {
             | Self::Decode(DecodeError::Limit { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow { .. } => StatusCode::REQUEST_TIMEOUT,
             // The sender still has the whole body: what arrived may be the network's fault.
-            Self::Cut(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::Cut(_) | Self::Damaged => StatusCode::REQUEST_TIMEOUT,
             Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Gunzip(_)
             | Self::Lz4(_)

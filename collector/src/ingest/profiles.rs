@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use flamekeeper_wire::{AgentId, BATCH_OUTCOME, BatchId, IDEMPOTENCY_KEY};
+use flamekeeper_wire::{AgentId, BATCH_CHECK, BATCH_OUTCOME, BatchCheck, BatchId, IDEMPOTENCY_KEY};
 use sha2::{Digest as _, Sha256};
 
 use super::{IngestCounters, IngestError, IngestState, decompressed, validate};
@@ -32,7 +32,7 @@ pub(super) async fn receive(State(state): State<IngestState>, headers: HeaderMap
 
 async fn store(state: IngestState, headers: HeaderMap, body: Body) -> Result<Appended, IngestError> {
     if let Some(key) = headers.get(IDEMPOTENCY_KEY) {
-        let id: BatchId = String::from_utf8_lossy(key.as_bytes()).parse()?;
+        let id: BatchId = String::from_utf8_lossy(key.as_bytes()).parse().map_err(|error| damaged_or(&headers, error))?;
         if !state.gates.rates.admit(&id.agent, Instant::now()) {
             return Err(IngestError::TooOften);
         }
@@ -43,6 +43,7 @@ async fn store(state: IngestState, headers: HeaderMap, body: Body) -> Result<App
     let work = move || {
         let _held = (permit, turn);
         let id = identity(&headers, &bytes)?;
+        check(&headers, &id, &bytes)?;
         let decompressed = decompressed(&headers, &bytes, state.limits.batch.decompressed_bytes)?;
         let batch = flamekeeper_wire::decode(&decompressed, &state.limits.batch)?;
         validate::validate(&batch, &state.limits.accepted, (state.now)())?;
@@ -53,6 +54,19 @@ async fn store(state: IngestState, headers: HeaderMap, body: Body) -> Result<App
     };
     // Once begun it is finished, even where the sender has left: it will send the batch again, and be told so.
     tokio::task::spawn_blocking(work).await.map_err(|_| IngestError::Internal)?
+}
+
+/// Compares a batch with the sum that its sender states, if it does.
+fn check(headers: &HeaderMap, id: &BatchId, body: &[u8]) -> Result<(), IngestError> {
+    let Some(stated) = headers.get(BATCH_CHECK) else { return Ok(()) };
+    let encoding = headers.get(header::CONTENT_ENCODING).map_or(b"".as_slice(), |encoding| encoding.as_bytes());
+    let sum = BatchCheck::of(id, &String::from_utf8_lossy(encoding), body);
+    if sum.is(stated.as_bytes()) { Ok(()) } else { Err(IngestError::Damaged) }
+}
+
+/// A sender that states a sum makes no identity that is wrong: the way did.
+fn damaged_or(headers: &HeaderMap, error: impl Into<IngestError>) -> IngestError {
+    if headers.contains_key(BATCH_CHECK) { IngestError::Damaged } else { error.into() }
 }
 
 /// The batch's identity. A sender of another make states none; then it is the SHA-256 of the body, so that the same body
