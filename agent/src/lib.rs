@@ -31,4 +31,4 @@ pub mod spool;
 pub mod stop;
 mod unwind;
 pub mod upload;
-mod watchdog;
+pub mod watchdog;

@@ -11,6 +11,7 @@ use flamekeeper_agent::reload;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    flamekeeper_transport::names::without_modules_of_the_host();
     match run(&Arguments::parse().agent) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

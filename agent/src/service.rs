@@ -65,7 +65,9 @@ pub(crate) fn serve(config: Config, stop: StopFlag, progress: Arc<Progress>, tur
     if config.credentials.token_file.is_some() && config.collector.is_open() {
         tracing::warn!(collector = %config.collector, "the token is sent over a network that others can read; use an https:// address");
     }
-    let mut engine = Engine::open(engine_config(&config, &identity, announce), identity).context("sampling cannot start")?;
+    let hidden_users = config.exclude.user_ids()?;
+    let engine = EngineConfig { hidden_users, ..engine_config(&config, &identity, announce) };
+    let mut engine = Engine::open(engine, identity).context("sampling cannot start")?;
     progress.attach(engine.stats());
     let spool = Arc::new(Spool::open(&config.spool_dir(), config.spool.max_bytes.0, &machine_id())?);
     let stats = engine.stats();
@@ -110,6 +112,7 @@ pub fn engine_config(config: &Config, identity: &Identity, objects: Option<SyncS
         target: Target::Host,
         java_perf_map: config.java.perf_map,
         budget: Some(ceilings(config)),
+        hidden_users: Vec::new(),
         host_labels: identity.host_labels(),
         objects,
     }

@@ -13,7 +13,8 @@ use crate::stop::StopFlag;
 const LEAST: Duration = Duration::from_millis(500);
 
 /// How often to look, so that systemd hears in time of each life sign; none where it does not watch this process.
-pub(crate) fn pause() -> Option<Duration> {
+#[must_use]
+pub fn pause() -> Option<Duration> {
     let variable = |name| std::env::var(name).ok();
     pause_of(variable("WATCHDOG_USEC").as_deref(), variable("WATCHDOG_PID").as_deref(), std::process::id())
 }

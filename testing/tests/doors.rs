@@ -1,4 +1,5 @@
-//! Agent and collector behind TLS and tokens: own authority, certificates that are exchanged, and tokens that are.
+//! Agent and collector behind TLS and tokens: own authority, certificates that are exchanged, and tokens that are. What an agent is
+//! forbidden to see.
 
 #![allow(clippy::unwrap_used, reason = "all of this file is tests")]
 
@@ -9,9 +10,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use flamekeeper_testing::certificates::{Authority, Certificate, Valid};
+use flamekeeper_testing::host::Host;
 use flamekeeper_testing::http;
 use flamekeeper_testing::programs::{self, Running, binary, wait_for};
 use flamekeeper_testing::scratch::Scratch;
+use flamekeeper_testing::tools::require;
+use flamekeeper_testing::workload::script;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -159,4 +163,49 @@ fn token_exchanged_without_a_restart() {
 fn status_of(address: SocketAddr, token: &str) -> u16 {
     let headers = [("Authorization", &*format!("Bearer {token}"))];
     http::send(address, "POST", "/v1development/profiles", &headers, &[]).unwrap().status
+}
+
+/// A user who is excluded is nowhere at the far end: no service, program or function of theirs, whether they began before the agent or
+/// run other programs meanwhile; their samples are counted as excluded. The environment of the others is not looked at where that
+/// is forbidden.
+#[test]
+fn excluded_users_and_environments() {
+    const USER: &str = "54321";
+    let _alone = programs::alone();
+    let mut host = Host::with_collector("excluded");
+    let [secret, open] = ["secret-burn", "open-burn"].map(|name| host.scratch().join(name));
+    let built = Command::new(require("g++")).args(["-O2", "-pthread", "-o"]).arg(&open).arg(script("burn.cpp")).status();
+    assert!(built.unwrap().success());
+    std::fs::copy(&open, &secret).unwrap();
+    let as_user = |line: &str| {
+        let mut command = Command::new(require("setpriv"));
+        command.args(["--reuid", USER, "--regid", USER, "--clear-groups", "sh", "-c", line]).env("OTEL_SERVICE_NAME", "secret-service");
+        Running::start("excluded", &mut command)
+    };
+    let mut before = as_user(&format!("exec {} 4 1 cpu", secret.display()));
+    let settings = host.scratch().join("agent.toml");
+    std::fs::write(&settings, format!("[exclude]\nusers = [\"{USER}\"]\nenvironment = true\n")).unwrap();
+    let mut command = host.agent_command();
+    command.args(["--frequency-hz", "99", "--window", "1s", "--symbols-upload", "false", "--config"]).arg(&settings);
+    let mut agent = Running::start("agent", &mut command);
+    agent.wait_for_line(" sampling ", PATIENCE);
+    let mut short = as_user(&format!("n=20; while [ $n -gt 0 ]; do {} 0.02 1 cpu; n=$((n-1)); done", secret.display()));
+    let mut seen = Running::start("open", Command::new(&open).args(["1", "1", "cpu"]).env("OTEL_SERVICE_NAME", "open-service"));
+    for running in [&mut before, &mut short, &mut seen] {
+        assert!(running.wait(PATIENCE).success());
+    }
+    agent.stop();
+    host.agent = Some(agent);
+    let status = host.status();
+    // Of some four seconds of CPU time, on a machine that is busy enough to lose samples too.
+    assert!(status["lost"]["excluded"].as_u64().unwrap_or_default() >= 50, "{status}");
+    let values = |label: &str| host.ask(&format!("/api/v1/labels/{label}/values?from=-1h")).to_string();
+    for label in ["service", "comm", "exe"] {
+        let values = values(label);
+        assert!(!values.contains("secret"), "{label}: {values}");
+        assert!(values.contains("open-burn"), "{label}: {values}");
+    }
+    assert!(!values("service").contains("open-service"), "the environment was looked at");
+    let top = host.ask("/api/v1/top?from=-1h&limit=0").to_string();
+    assert!(!top.contains("secret") && top.contains("open-burn"), "{top}");
 }

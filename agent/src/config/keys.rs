@@ -15,6 +15,7 @@ const fn key(table: &'static str, name: &'static str, expected: &'static str) ->
 }
 
 const PATH: &str = "a path in quotes";
+const USERS: &str = "a list of users in quotes, by name or number, such as [\"alice\", \"1001\"]";
 const PATTERNS: &str = "a list of names in quotes, such as [\"backup\", \"test-*\"]";
 
 /// All keys. A test holds them equal to the fields of [`super::RawConfig`].
@@ -50,6 +51,8 @@ pub(super) const KEYS: &[Key] = &[
     key("exclude", "processes", PATTERNS),
     key("exclude", "units", PATTERNS),
     key("exclude", "slices", PATTERNS),
+    key("exclude", "users", USERS),
+    key("exclude", "environment", "true or false"),
     key("", "process_labels", "a list of labels in quotes, such as [\"pid\", \"exe\", \"env.TEAM\", \"k8s.*\"]"),
     key("", "labels", "a table [labels] of names and texts"),
 ];

@@ -10,6 +10,7 @@ mod file;
 mod keys;
 mod print;
 mod raw;
+pub mod users;
 pub mod value;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ pub use args::Args;
 use budget::{BudgetConfig, MetricsConfig};
 pub use error::{ConfigError, Place};
 pub use raw::RawConfig;
+use users::{NoUser, User};
 
 use crate::identity::choice::Choice;
 use value::{ByteSize, CollectorAddress, Event, Frequency, RingBytes, StackBytes, WindowLength};
@@ -112,6 +114,20 @@ pub struct Exclude {
     pub units: Vec<String>,
     /// systemd slices, the innermost of a process (`user-1000.slice` for what that user started); a `*` as above.
     pub slices: Vec<String>,
+    /// Users, by the real user id of a process. Nothing of their processes is read but whom they belong to.
+    pub users: Vec<User>,
+    /// Whether environment variables of processes are not looked at.
+    pub environment: bool,
+}
+
+impl Exclude {
+    /// The users' numbers.
+    ///
+    /// # Errors
+    /// [`NoUser`]: a name that this host does not know.
+    pub fn user_ids(&self) -> Result<Vec<u32>, NoUser> {
+        self.users.iter().map(User::id).collect()
+    }
 }
 
 impl Default for Config {

@@ -70,6 +70,8 @@ impl fmt::Display for Config {
         writeln!(f, "\n[exclude]\nprocesses = {}", list(&self.exclude.processes))?;
         writeln!(f, "units = {}", list(&self.exclude.units))?;
         writeln!(f, "slices = {}", list(&self.exclude.slices))?;
+        let users: Vec<_> = self.exclude.users.iter().map(ToString::to_string).collect();
+        writeln!(f, "users = {}\nenvironment = {}", list(&users), self.exclude.environment)?;
         writeln!(f, "\n[labels]")?;
         self.labels.iter().try_for_each(|(name, value)| writeln!(f, "{} = {}", Quoted(name), Quoted(value)))
     }

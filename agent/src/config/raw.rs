@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::budget::{CpuCeiling, Horizon, MemoryCeiling};
 use super::error::{ConfigError, Source};
+use super::users::User;
 use super::value::{ByteSize, CollectorAddress, Event, Frequency, Label, RingBytes, StackBytes, WindowLength};
 use super::{Config, Exclude};
 use crate::identity::choice::{Choice, ProcessLabel};
@@ -93,6 +94,8 @@ pub struct RawExclude {
     pub processes: Option<Vec<String>>,
     pub units: Option<Vec<String>>,
     pub slices: Option<Vec<String>>,
+    pub users: Option<Vec<User>>,
+    pub environment: Option<bool>,
 }
 
 fn set<T>(to: &mut T, from: Option<T>) {
@@ -124,10 +127,12 @@ impl RawConfig {
         set(&mut config.budget.horizon, self.budget.horizon);
         set(&mut config.budget.memory, self.budget.memory);
         config.metrics.listen = self.metrics.listen.or(config.metrics.listen);
-        let Exclude { processes, units, slices } = &mut config.exclude;
+        let Exclude { processes, units, slices, users, environment } = &mut config.exclude;
         set(processes, self.exclude.processes);
         set(units, self.exclude.units);
         set(slices, self.exclude.slices);
+        set(users, self.exclude.users);
+        set(environment, self.exclude.environment);
         set(&mut config.process_labels, self.process_labels.map(Choice::from_iter));
         for (name, value) in self.labels {
             let conflict =
@@ -156,6 +161,12 @@ fn check(config: &Config, source: &Source<'_>) -> Result<(), ConfigError> {
     }
     if config.process_labels.iter().count() > 64 {
         return conflict("process_labels names more than 64 labels; a pattern such as \"k8s.*\" stands for many".to_owned());
+    }
+    let variable = config.process_labels.iter().find(|label| matches!(label, ProcessLabel::Variable(_)));
+    if let Some(label) = variable.filter(|_| config.exclude.environment) {
+        return conflict(format!(
+            "process_labels names {label}, and exclude.environment = true forbids to look at the environment; remove one"
+        ));
     }
     if !config.state_dir.is_absolute() {
         return conflict(format!("state_dir must be an absolute path, not {:?}", config.state_dir));

@@ -53,6 +53,8 @@ listen = "127.0.0.1:4041"
 processes = ["backup", "test-*"]
 units = ["cron.service"]
 slices = ["user-1000.slice"]
+users = ["alice", "1001"]
+environment = false
 [labels]
 env = "prod"
 "team.name" = "a \"b\" \\ c"
@@ -123,6 +125,8 @@ fn mistakes_are_told_by_place() {
     }
     assert!(refusal("collector = \n").starts_with("agent.toml:1:13: this is not valid TOML: "), "{}", refusal("collector = \n"));
     assert!(refusal("client_cert = \"/c\"\n").contains("client_cert and client_key belong together"));
+    let both = "process_labels = [\"env.TEAM\"]\n[exclude]\nenvironment = true\n";
+    assert!(refusal(both).contains("process_labels names env.TEAM, and exclude.environment = true"), "{}", refusal(both));
     let error = check_config(Path::new("/nowhere/agent.toml")).unwrap_err().to_string();
     assert!(error.starts_with("the configuration file /nowhere/agent.toml could not be read"), "{error}");
 }

@@ -99,6 +99,8 @@ pub struct EngineConfig {
     pub target: Target,
     /// Whether a Java virtual machine that was sampled without names is asked to write its perf map (`jvm::attach`).
     pub java_perf_map: bool,
+    /// Users (real user ids) whose processes are left alone: nothing is read of them, and their samples are counted as excluded.
+    pub hidden_users: Vec<u32>,
     /// Labels of the batches themselves.
     pub host_labels: Labels,
     /// What the engine may use of the host; none: whatever it takes. It holds for [`Target::Host`] only: what is recorded for
@@ -126,6 +128,7 @@ impl Default for EngineConfig {
             event: EventChoice::Auto,
             target: Target::Host,
             java_perf_map: false,
+            hidden_users: Vec::new(),
             host_labels: Labels::new(),
             budget: None,
             objects: None,

@@ -1,12 +1,9 @@
 //! What each record does: keep the process table, or unwind and fold a sample.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flamekeeper_profile::{
-    Avma, Batch, BuildId, BuildIdKind, Caveat, Labels, LocationId, LossReason, SampleType, StackEnd, StopReason, Window, label,
-};
+use flamekeeper_profile::{Avma, Batch, Caveat, Labels, LocationId, LossReason, SampleType, StackEnd, StopReason, Window, label};
 
 use crate::budget::governor::Orders;
 use crate::budget::limits::Limits;
@@ -16,25 +13,21 @@ use crate::engine::throttle::Throttle;
 use crate::engine::{EngineConfig, EngineStats, Target};
 use crate::fold::{Fold, SourceSlot};
 use crate::heap::Heaps;
+use crate::identity::Identity;
 use crate::identity::observer::Observer;
-use crate::identity::origin::Origin;
-use crate::identity::{Identity, Named, ProcessFacts};
 use crate::jit::thread::Service;
 use crate::kernel::KernelFrames;
 use crate::perf::cpu_times;
 use crate::perf::event::EventSpec;
 use crate::perf::period;
 use crate::perf::session::Scope;
-use crate::process::file::FileKey;
-use crate::process::maps::Backing;
-use crate::process::table::{Process, ProcessTable};
+use crate::process::table::ProcessTable;
+use crate::process::users::HiddenUsers;
 use crate::python::{Interpreters, Outcome, Unwound};
 use crate::record::{Mmap, Record, Sample, Task, parse, time_of};
 use crate::unwind::pool::ObjectPool;
-use crate::unwind::{FrameCode, Resolved, Unwinder, UserFrame};
-
-/// Name for a process that was gone before anything could be learned about it.
-const UNKNOWN: &str = "[unknown]";
+use crate::unwind::{FrameCode, Unwinder, UserFrame};
+use labels::{label_samples, named};
 
 /// The state that records work on.
 #[derive(Debug)]
@@ -83,12 +76,12 @@ impl Sampler {
         // The clock of a CPU runs on a grid; those of processes begin anew with each of their turns.
         let on_grid = !event.cycles && matches!(config.target, Target::Host);
         Self {
-            processes: ProcessTable::new(),
+            processes: ProcessTable::new().hiding(HiddenUsers::new(config.hidden_users)),
             unwinder: Unwinder::new(ObjectPool::new(config.objects, Arc::clone(&stats))),
             fold: Fold::new(),
             kernel,
             generated: GeneratedFrames::default(),
-            observer: Observer::new(identity.choice().clone()),
+            observer: Observer::new(identity.choice().clone()).without_environment(identity.hides_environment()),
             by_thread: identity.choice().has(label::THREAD),
             jit: Service::new(Arc::clone(&stats), config.java_perf_map),
             identity,
@@ -165,6 +158,7 @@ impl Sampler {
         }
         match parse(bytes) {
             Ok(Record::Sample(sample)) => self.sample(&sample),
+            Ok(Record::Mmap(Mmap { task, .. }) | Record::Interpreter { task, .. }) if self.is_hidden(task) => {}
             Ok(Record::Interpreter { task, cpu, bytes }) => self.interpreters.record(cpu, task, bytes),
             Ok(Record::Mmap(mmap)) => {
                 self.interpreters.mapped(mmap.task.pid, mmap.path);
@@ -246,6 +240,10 @@ impl Sampler {
         }
         self.fold.ledger().take(1);
         self.stats.samples.add(1);
+        if self.is_hidden(sample.task) {
+            // Counted in the statistics when the window ends, like all that is excluded.
+            return self.fold.ledger().lose(LossReason::Excluded, 1);
+        }
         self.fold.weigh(self.weight.1);
         if self.weight.1 > self.sample_type.period {
             self.fold.ledger().note(Caveat::LowerFrequency, 1);
@@ -266,9 +264,18 @@ impl Sampler {
         self.fold.add(slot, &self.locations, end);
     }
 
+    /// Whether a process is left alone.
+    fn is_hidden(&mut self, task: Task) -> bool {
+        self.processes.is_hidden(task.pid, self.fold.serial())
+    }
+
     fn comm(&mut self, task: Task, (exec, time): (bool, u64), name: &[u8]) {
         if task.pid == task.tid {
             self.processes.comm(task.pid, name, exec);
+        }
+        // A program that is executed may have another user than the one before.
+        if self.is_hidden(task) {
+            return;
         }
         if self.by_thread
             && let Some(process) = self.processes.get_mut(task.pid)
@@ -282,6 +289,9 @@ impl Sampler {
     }
 
     fn fork(&mut self, child: Task, parent: Task) {
+        if self.is_hidden(parent) && child.pid != parent.pid {
+            return self.processes.fork(child.pid, parent.pid);
+        }
         let Some(process) = self.processes.get_mut(parent.pid) else {
             return self.processes.fork(child.pid, parent.pid);
         };
@@ -367,27 +377,6 @@ impl Sampler {
         self.interpreters.tick(now, &mut self.processes, &mut self.unwinder);
     }
 
-    /// Labels what has none yet, and anew what has changed since: a window has its processes' labels as they are at its end.
-    fn label_late(&mut self) {
-        // A process has as many slots as threads, where those are told apart: each process once.
-        let mut done = HashSet::new();
-        for owner in self.fold.owners() {
-            let process = self.processes.get_mut(owner.pid).filter(|process| process.generation == owner.generation);
-            match process {
-                Some(process) if !owner.labelled || self.by_thread || process.origin.is_unsettled() => {
-                    if done.insert(owner.pid) {
-                        label_samples(process, &mut self.unwinder, &self.identity, &mut self.observer, &mut self.fold);
-                    }
-                }
-                None if !owner.labelled => {
-                    let facts = ProcessFacts { pid: owner.pid, comm: "", exe: UNKNOWN, build_id: None };
-                    self.fold.label(owner.slot, &Arc::new(self.identity.process(&facts, &Origin::default())));
-                }
-                Some(_) | None => {}
-            }
-        }
-    }
-
     /// Has the records of a Java virtual machine looked for as soon as it is mapped: its first frames are to be whole too.
     fn meet_machine(&mut self, mmap: &Mmap<'_>, now: u64) {
         if mmap.executable
@@ -432,59 +421,7 @@ impl Sampler {
     }
 }
 
-/// Labels a process's samples of this window.
-fn label_samples(process: &mut Process, unwinder: &mut Unwinder, identity: &Identity, observer: &mut Observer, fold: &mut Fold) {
-    let named = named(process, unwinder, identity, observer);
-    if let Some(slot) = process.source {
-        fold.label(slot, &named);
-    }
-    for (slot, thread) in process.threads.named() {
-        let labels = named.labels.clone().with(label::THREAD, &crate::identity::thread_name(thread));
-        fold.label(slot, &Arc::new(Named { labels, ..*named }));
-    }
-}
-
-/// What the samples of a process are labelled with: asked for once in a generation, and again after a change.
-fn named(process: &mut Process, unwinder: &mut Unwinder, identity: &Identity, observer: &mut Observer) -> Arc<Named> {
-    if !process.kernel_thread {
-        observer.settle(&mut process.origin, process.pid);
-        if process.parent_generation != 0 && !process.exe.is_empty() {
-            observer.compare(&mut process.origin, process.parent_generation, &process.exe);
-        }
-    }
-    let changed = process.origin.take_changed();
-    if let Some(named) = process.named.as_ref().filter(|_| !changed) {
-        return Arc::clone(named);
-    }
-    let build_id = exe_build_id(process, unwinder);
-    // An empty executable is how identity knows a kernel thread.
-    let exe = match (process.kernel_thread, &*process.exe, &*process.comm) {
-        (true, ..) => "",
-        (false, "", "") => UNKNOWN,
-        (false, "", comm) => comm,
-        (false, exe, _) => exe,
-    };
-    let facts = ProcessFacts { pid: process.pid, comm: &process.comm, exe, build_id: build_id.as_ref() };
-    let named = Arc::new(identity.process(&facts, &process.origin));
-    process.named = Some(Arc::clone(&named));
-    named
-}
-
-fn exe_build_id(process: &mut Process, unwinder: &mut Unwinder) -> Option<BuildId> {
-    let pid = process.pid;
-    let mapping = process.exe_mapping()?;
-    if let Backing::File(file) = &mapping.backing
-        && let FileKey::BuildId(id) = &file.key
-    {
-        return BuildId::new(BuildIdKind::Gnu, id).ok();
-    }
-    unwinder.resolve(pid, mapping);
-    match mapping.resolved {
-        Resolved::Object { object, .. } => unwinder.pool().build_id(object).cloned(),
-        Resolved::Unknown | Resolved::Unreadable => None,
-    }
-}
-
 mod heaps;
+mod labels;
 #[cfg(test)]
 mod tests;

@@ -113,6 +113,8 @@ pub(crate) trait Unwind {
     fn tables(&mut self) -> &mut Tables;
     /// Whose a process's samples are; none where the process is not known any more.
     fn named(&mut self, pid: u32) -> Option<Arc<Named>>;
+    /// Whether a process is left alone.
+    fn is_hidden(&mut self, pid: u32) -> bool;
 }
 
 /// The live heaps of all processes.
@@ -175,6 +177,7 @@ impl Heaps {
 
     /// Looks for tables that are due, and takes what is new in the rings, up to `limit` in the records' time.
     pub(crate) fn tick(&mut self, limit: u64, unwind: &mut impl Unwind) {
+        self.heaps.retain(|pid, _| !unwind.is_hidden(*pid));
         self.look(limit, unwind);
         let Self { heaps, ended, lost, samples, .. } = self;
         for heap in heaps.values_mut().chain(ended.iter_mut().map(|(heap, _)| heap)) {
@@ -193,7 +196,7 @@ impl Heaps {
             }
             self.due.swap_remove(index);
             left -= 1;
-            if self.heaps.contains_key(&due.pid) || self.heaps.len() >= MAX_HEAPS {
+            if self.heaps.contains_key(&due.pid) || self.heaps.len() >= MAX_HEAPS || unwind.is_hidden(due.pid) {
                 continue;
             }
             let memory = self.memory.get_or_insert_with(SharedMemory::find);

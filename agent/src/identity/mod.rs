@@ -9,7 +9,8 @@
 //! from its parent, and is made exact by what its samples carry: the id of its cgroup (`cgroups`), and a copy of its stack,
 //! at whose top the environment lies (`stack`), or by what its siblings have said (`siblings`). procfs is asked for the rest (`observer`).
 //!
-//! Of an environment only those two variables and the configured ones (`choice`) are looked at. Every text is bounded and
+//! Of an environment only those two variables and the configured ones (`choice`) are looked at, and none where the configuration
+//! forbids it. Every text is bounded and
 //! free of control characters, for all of it is chosen by the profiled process. Nothing here fails: what cannot be read is
 //! absent.
 
@@ -131,6 +132,11 @@ impl Identity {
         &self.choice
     }
 
+    /// Whether environment variables are not looked at.
+    pub(crate) const fn hides_environment(&self) -> bool {
+        self.exclude.environment
+    }
+
     /// The labels of a process: its own, the host's name, and the configured ones.
     pub(crate) fn process(&self, facts: &ProcessFacts<'_>, origin: &Origin) -> Named {
         let comm = clean(facts.comm.as_bytes(), MAX_VALUE);
@@ -171,7 +177,7 @@ impl Identity {
     /// Whether the configuration excludes a process of this name and executable in this place.
     fn excludes(&self, comm: &str, exe: &str, place: &Place) -> bool {
         let any = |patterns: &[String], name: &str| !name.is_empty() && patterns.iter().any(|pattern| matches(pattern, name));
-        let Exclude { processes, units, slices } = &self.exclude;
+        let Exclude { processes, units, slices, .. } = &self.exclude;
         let (unit, slice) = (place.unit.as_deref().unwrap_or_default(), place.slice.as_deref().unwrap_or_default());
         any(processes, comm) || any(processes, exe) || any(units, unit) || any(slices, slice)
     }

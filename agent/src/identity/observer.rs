@@ -24,6 +24,8 @@ pub(crate) struct Observer {
     cgroups: Cgroups,
     siblings: Siblings,
     choice: Choice,
+    /// Whether environments are looked at.
+    environment: bool,
     searches_left: u32,
     buffer: Vec<u8>,
 }
@@ -31,7 +33,19 @@ pub(crate) struct Observer {
 impl Observer {
     /// Has seen nothing yet.
     pub(crate) fn new(choice: Choice) -> Self {
-        Self { cgroups: Cgroups::new(), siblings: Siblings::default(), choice, searches_left: SEARCHES, buffer: Vec::new() }
+        Self {
+            cgroups: Cgroups::new(),
+            siblings: Siblings::default(),
+            choice,
+            environment: true,
+            searches_left: SEARCHES,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// The same, and looks at no environment where that is forbidden.
+    pub(crate) fn without_environment(self, forbidden: bool) -> Self {
+        Self { environment: !forbidden, ..self }
     }
 
     /// A cgroup was made.
@@ -49,7 +63,7 @@ impl Observer {
         if sample.cgroup.is_some() && sample.cgroup != origin.cgroup {
             self.enter(origin, sample.cgroup);
         }
-        if !origin.owns_environ() && origin.stack_tries > 0 {
+        if self.environment && !origin.owns_environ() && origin.stack_tries > 0 {
             self.search_stack(origin, sample);
         }
         if origin.is_due(sample.time) {
@@ -62,7 +76,7 @@ impl Observer {
         if std::mem::replace(&mut origin.asked, true) {
             return;
         }
-        let environ_missing = !origin.owns_environ();
+        let environ_missing = self.environment && !origin.owns_environ();
         // A hierarchy of version 1 may know nothing where another does.
         let place_missing = origin.cgroup.is_none() || origin.place.as_ref().is_none_or(|place| place.is_empty());
         if !environ_missing && !place_missing {

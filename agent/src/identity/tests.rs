@@ -130,8 +130,12 @@ fn cgroups_of_samples() {
 /// Only the chosen labels are set, and exclusion does not need them.
 #[test]
 fn choice_and_exclusion() {
-    let exclude =
-        Exclude { processes: vec!["backup".into(), "test-*".into()], units: vec!["cron.*".into()], slices: vec!["user-1000.slice".into()] };
+    let exclude = Exclude {
+        processes: vec!["backup".into(), "test-*".into()],
+        units: vec!["cron.*".into()],
+        slices: vec!["user-1000.slice".into()],
+        ..Exclude::default()
+    };
     let identity = identity(IdentityConfig { exclude, process_labels: choice(&["slice"]), ..IdentityConfig::default() });
     let in_slice = |comm: &str, exe: &str, unit: &str, slice: &str| {
         let mut origin = Origin::default();

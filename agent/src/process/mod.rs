@@ -8,3 +8,4 @@ pub(crate) mod scan;
 pub(crate) mod stacks;
 pub(crate) mod table;
 pub(crate) mod threads;
+pub(crate) mod users;

@@ -30,6 +30,9 @@ pub(crate) struct Process {
     pub(crate) exe: Box<str>,
     /// Whether it lives in the kernel only.
     pub(crate) kernel_thread: bool,
+    /// Whether it belongs to a user whose processes are left alone, and in which window that was asked.
+    pub(super) hidden: bool,
+    pub(super) asked_in: Option<u64>,
     /// Executable mappings.
     pub(crate) maps: Maps,
     /// Which of its memory is one stack and which another.
@@ -102,6 +105,8 @@ impl Process {
             comm: if pid == 0 { IDLE.into() } else { "".into() },
             exe: "".into(),
             kernel_thread: pid == 0,
+            hidden: false,
+            asked_in: None,
             maps: Maps::default(),
             stacks: Stacks::default(),
             parent: 0,

@@ -15,6 +15,7 @@ use crate::process::file::{FileKey, Files};
 use crate::process::maps::{Backing, Mapping, Maps};
 pub(crate) use crate::process::program::Process;
 use crate::process::scan;
+use crate::process::users::HiddenUsers;
 use crate::record::Mmap;
 
 /// Names of threads are at most 15 bytes (`TASK_COMM_LEN`); those of kernel workers may be shown longer by procfs.
@@ -36,12 +37,54 @@ pub(crate) struct ProcessTable {
     bound: Bound,
     /// Processes that ran at the start and are yet to be read.
     unread: Vec<u32>,
+    hidden: HiddenUsers,
 }
 
 impl ProcessTable {
     /// An empty table.
     pub(crate) fn new() -> Self {
         Self::default()
+    }
+
+    /// Leaves the processes of these users alone.
+    pub(crate) fn hiding(self, hidden: HiddenUsers) -> Self {
+        Self { hidden, ..self }
+    }
+
+    /// Whether a process is left alone. Its user is asked for once in a window and after each `execve`, since it may change; of one that is
+    /// gone its parent's counts, and where nothing is known of either, it is left alone too.
+    pub(crate) fn is_hidden(&mut self, pid: u32, window: u64) -> bool {
+        if self.hidden.is_empty() || pid == 0 {
+            return false;
+        }
+        let known = self.processes.get(&pid);
+        if let Some(process) = known.filter(|process| process.asked_in == Some(window)) {
+            return process.hidden;
+        }
+        let (was, is_new) = (known.is_some_and(|process| process.hidden), known.is_none());
+        let hidden = self.hidden.own(pid).unwrap_or(was || is_new);
+        if hidden && !was {
+            self.hide(pid);
+        } else if was && !hidden {
+            // From here on it is a process like any other, of which nothing is known yet.
+            self.processes.remove(&pid);
+            self.scan(pid, self.now);
+        }
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.asked_in = Some(window);
+        }
+        hidden
+    }
+
+    /// Forgets all that is known of a process.
+    fn hide(&mut self, pid: u32) {
+        let generation = self.next_generation();
+        let mut process = Process { hidden: true, born: self.now, ..Process::empty(pid, generation) };
+        if let Some(before) = self.processes.get(&pid) {
+            (process.threaded, process.exited) = (before.threaded, before.exited);
+        }
+        self.bound.grew(PROCESS_BYTES);
+        self.processes.insert(pid, process);
     }
 
     /// A record of this time comes next; 0: of no time.
@@ -72,6 +115,9 @@ impl ProcessTable {
 
     /// Reads a process, and those of its children are not: they come by their own records or samples.
     pub(crate) fn scan(&mut self, pid: u32, now: u64) {
+        if !self.hidden.is_empty() && self.hidden.own(pid) == Some(true) {
+            return self.hide(pid);
+        }
         let scanned = scan::read(pid, &mut self.files);
         self.bound.grew(scanned.as_ref().map_or(0, |scanned| scanned.maps.len() * MAPPING_BYTES) + PROCESS_BYTES);
         let missed_exec =
@@ -125,6 +171,10 @@ impl ProcessTable {
             self.processes.remove(&child);
             return;
         };
+        if parent.hidden {
+            self.processes.insert(child, Process { hidden: true, born: self.now, ..Process::empty(child, generation) });
+            return self.bound.grew(PROCESS_BYTES);
+        }
         let process = Process {
             comm: parent.comm.clone(),
             exe: parent.exe.clone(),
@@ -161,6 +211,7 @@ impl ProcessTable {
             (process.parent, process.parent_generation) = (before.parent, before.parent_generation);
             process.origin = before.origin.exec();
             process.names = before.names.succeeded();
+            process.hidden = before.hidden;
         }
         self.processes.insert(pid, process);
     }

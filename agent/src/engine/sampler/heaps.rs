@@ -78,6 +78,10 @@ impl Unwind for Sampler {
         end
     }
 
+    fn is_hidden(&mut self, pid: u32) -> bool {
+        self.processes.is_hidden(pid, self.fold.serial())
+    }
+
     fn tables(&mut self) -> &mut Tables {
         self.fold.tables()
     }
