@@ -1,6 +1,7 @@
 """An HTTP front over ClickHouse's embedded engine (PyPI chdb-core), for the tests of the store.
 
-usage: front.py DIRECTORY; prints the port it listens on at 127.0.0.1, serves until its standard input ends.
+usage: front.py DIRECTORY [CERT KEY CLIENT_CA PASSWORD]; with the rest it speaks TLS, and lets in who has a certificate of CLIENT_CA and
+says the password. It prints the port it listens on at 127.0.0.1, serves until its standard input ends.
 
 It speaks the part of ClickHouse's HTTP interface that Flamekeeper uses: a query in the address, the body or a form, rows in the body,
 parameters (param_*), settings, and exceptions with X-ClickHouse-Exception-Code. DIRECTORY is removed at the end. The engine runs one query at a time. It has no
@@ -15,6 +16,7 @@ Replicated or Distributed tables, no users, and settings of replication have no 
 import os
 import re
 import shutil
+import ssl
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -109,6 +111,8 @@ class Handler(BaseHTTPRequestHandler):
         address = urlsplit(self.path)
         sent = {name: values[-1] for name, values in parse_qs(address.query, keep_blank_values=True).items()}
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.server.password and self.headers.get("X-ClickHouse-Key") != self.server.password:
+            return self.answer(403, b"Code: 516. DB::Exception: default: Authentication failed", [("X-ClickHouse-Exception-Code", "516")])
         with engine.lock:
             database = sent.get("database", "default")
             if address.path == "/fault":
@@ -147,6 +151,15 @@ class Server(ThreadingHTTPServer):
 
 server = Server(("127.0.0.1", 0), Handler)
 server.engine = Engine(sys.argv[1])
+server.password = ""
+if len(sys.argv) > 2:
+    cert, key, client_ca, server.password = sys.argv[2:]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    context.load_verify_locations(client_ca)
+    context.verify_mode = ssl.CERT_REQUIRED
+    # The handshake is made by the connection's own thread, not by the one that takes connections.
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
 print(server.server_port, flush=True)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 sys.stdin.read()

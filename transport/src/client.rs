@@ -23,7 +23,7 @@ type Http = legacy::Client<Connector, Full<Bytes>>;
 
 /// The client cannot be set up.
 #[derive(Debug, thiserror::Error)]
-#[error("the connection to the collector cannot be set up: {0}")]
+#[error("a connection cannot be set up: {0}")]
 pub struct ClientError(#[from] TlsError);
 
 /// Why a request has no answer.

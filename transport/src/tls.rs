@@ -34,6 +34,12 @@ pub enum TlsError {
     /// A private key is not kept as one.
     #[error(transparent)]
     Private(#[from] PrivateError),
+    /// A certificate without its key, or the other way.
+    #[error("{path} is of no use alone: a client's certificate and its private key belong together", path = .path.display())]
+    Half {
+        /// The one that is there.
+        path: PathBuf,
+    },
     /// This host trusts nobody.
     #[error("this host trusts no certificates, so that no https collector can be known: name a file of them (ca); {0}")]
     Nobody(String),
@@ -110,7 +116,8 @@ pub fn client(credentials: &Credentials) -> Result<Arc<ClientConfig>, TlsError> 
             let unusable = |error| TlsError::Unusable { path: cert.clone(), error };
             builder.with_client_auth_cert(certificates(cert)?, key(path)?).map_err(unusable)?
         }
-        _ => builder.with_no_client_auth(),
+        (Some(path), None) | (None, Some(path)) => return Err(TlsError::Half { path: path.clone() }),
+        (None, None) => builder.with_no_client_auth(),
     }))
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use flamekeeper_transport::Credentials;
 use serde::Deserialize;
 
 use super::value::{ByteSize, Span, ValueError};
@@ -38,6 +39,8 @@ impl StoreKind {
 pub struct ClickHouseConfig {
     /// Its HTTP interface.
     pub url: String,
+    /// With https: by what it is known, and what is shown to it. There is no token.
+    pub credentials: Credentials,
     /// The database; `flamekeeper collector migrate` makes it.
     pub database: String,
     /// The cluster whose tables are replicated and distributed; none for one server.
@@ -61,6 +64,7 @@ impl Default for ClickHouseConfig {
     fn default() -> Self {
         Self {
             url: "http://127.0.0.1:8123".into(),
+            credentials: Credentials::default(),
             database: "flamekeeper".into(),
             cluster: None,
             user: "default".into(),
@@ -92,6 +96,7 @@ impl ClickHouseConfig {
         };
         Ok(ClickHouseServer {
             url: self.url.clone(),
+            credentials: self.credentials.clone(),
             database: self.database.clone(),
             user: self.user.clone(),
             password,
@@ -112,9 +117,18 @@ fn read_password(path: &Path) -> std::io::Result<String> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields)]
 pub struct RawClickHouse {
-    /// HTTP address of ClickHouse [default: http://127.0.0.1:8123]
+    /// HTTP or https address of ClickHouse [default: http://127.0.0.1:8123]
     #[arg(long = "clickhouse-url", value_name = "URL", env = "FLAMEKEEPER_CLICKHOUSE_URL")]
     pub url: Option<HttpUrl>,
+    /// File of certificates (PEM) that an https ClickHouse must be known by [default: those that this host trusts]
+    #[arg(long = "clickhouse-ca", value_name = "FILE", env = "FLAMEKEEPER_CLICKHOUSE_CA")]
+    pub ca: Option<PathBuf>,
+    /// File with the certificate (PEM, with its chain) to show to a ClickHouse that asks for one
+    #[arg(long = "clickhouse-client-cert", value_name = "FILE", env = "FLAMEKEEPER_CLICKHOUSE_CLIENT_CERT")]
+    pub client_cert: Option<PathBuf>,
+    /// File with that certificate's private key (PEM)
+    #[arg(long = "clickhouse-client-key", value_name = "FILE", env = "FLAMEKEEPER_CLICKHOUSE_CLIENT_KEY")]
+    pub client_key: Option<PathBuf>,
     /// Database of the profiles in ClickHouse [default: flamekeeper]
     #[arg(long = "clickhouse-database", value_name = "NAME", env = "FLAMEKEEPER_CLICKHOUSE_DATABASE")]
     pub database: Option<Name>,
@@ -140,6 +154,8 @@ impl RawClickHouse {
     pub(super) fn over(self, config: ClickHouseConfig) -> ClickHouseConfig {
         ClickHouseConfig {
             url: self.url.map_or(config.url, |url| url.0),
+            credentials: Credentials { token_file: None, ca: self.ca, client_cert: self.client_cert, client_key: self.client_key }
+                .over(config.credentials),
             database: self.database.map_or(config.database, |name| name.0),
             cluster: self.cluster.map(|name| name.0).or(config.cluster),
             user: self.user.unwrap_or(config.user),
@@ -154,6 +170,13 @@ impl fmt::Display for ClickHouseConfig {
     /// As TOML; what is not set stands as a comment.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "[clickhouse]\nurl = {:?}\ndatabase = {:?}", self.url, self.database)?;
+        let Credentials { ca, client_cert, client_key, .. } = &self.credentials;
+        for (key, path) in [("ca", ca), ("client_cert", client_cert), ("client_key", client_key)] {
+            match path {
+                Some(path) => writeln!(f, "{key} = {:?}", path.display().to_string())?,
+                None => writeln!(f, "# {key} = \"...\"")?,
+            }
+        }
         match &self.cluster {
             Some(cluster) => writeln!(f, "cluster = {cluster:?}")?,
             None => writeln!(f, "# cluster = \"...\"")?,
@@ -167,7 +190,7 @@ impl fmt::Display for ClickHouseConfig {
     }
 }
 
-/// The address of a server, `http://HOST[:PORT][/PATH]`, without user and password.
+/// The address of a server, `http://HOST[:PORT][/PATH]` or `https://`, without user and password.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct HttpUrl(String);
@@ -177,13 +200,10 @@ impl FromStr for HttpUrl {
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let plain = |rest: &str| !rest.is_empty() && !rest.contains(|c: char| c.is_whitespace() || c.is_control() || "?#@".contains(c));
-        if text.strip_prefix("http://").is_some_and(plain) {
+        if ["http://", "https://"].iter().any(|scheme| text.strip_prefix(scheme).is_some_and(plain)) {
             return Ok(Self(text.to_owned()));
         }
-        Err(ValueError::new(
-            "an address such as \"http://clickhouse:8123\" (for TLS put a proxy before it; the user has a key of its own)",
-            text,
-        ))
+        Err(ValueError::new("an address such as \"https://clickhouse:8443\" (the user and the password have keys of their own)", text))
     }
 }
 
@@ -232,10 +252,12 @@ mod tests {
             assert!(bad.parse::<Name>().is_err(), "{bad}");
         }
         assert!("flame_keeper2".parse::<Name>().is_ok());
-        for bad in ["https://a", "http://", "http://u:p@a", "http://a/?x=1", "a:8123"] {
+        for bad in ["ftp://a", "https://", "http://", "http://u:p@a", "http://a/?x=1", "a:8123"] {
             assert!(bad.parse::<HttpUrl>().is_err(), "{bad}");
         }
-        assert!("http://ch.example:8123/path".parse::<HttpUrl>().is_ok());
+        for good in ["http://ch.example:8123/path", "https://ch.example:8443"] {
+            assert!(good.parse::<HttpUrl>().is_ok(), "{good}");
+        }
     }
 
     /// The first line of the file is the password; a file that was named and is not there is told.

@@ -45,7 +45,7 @@ fn mistakes_have_places() {
 fn prints_what_it_reads() {
     let config = RawConfig::parse(
         Path::new("c"),
-        "listen = \"[::1]:80\"\ndata_dir = \"/a \\\"b\"\nstore = \"clickhouse\"\n[clickhouse]\nurl = \"http://ch:8123\"\ncluster = \"c1\"\nuser = \"u\"
+        "listen = \"[::1]:80\"\ndata_dir = \"/a \\\"b\"\nstore = \"clickhouse\"\n[clickhouse]\nurl = \"https://ch:8443\"\nca = \"/ca\"\nclient_cert = \"/c\"\nclient_key = \"/k\"\ncluster = \"c1\"\nuser = \"u\"
 password_file = \"/p\"\nquery_time = \"5s\"\nquery_memory = \"1GiB\"\n[retention]\nage = \"90m\"\nmax_bytes = \"1GiB\"
         [symbols]\nmax_bytes = \"2GiB\"\nconvert_memory = \"300MiB\"\nconvert_cpu = \"90s\"\nconvert_time = \"2h\"\nconvert_nice = 3\nconverter = \"/x\"
 debuginfod_urls = [\"http://a:8002\", \"\", \"https://b/c\"]\ndebuginfod_ca = \"/ca.pem\"\ndebuginfod_ahead = false
@@ -67,7 +67,7 @@ scopes = [\"ingest\", \"symbols\"]\n[[access.tokens]]\nname = \"ci\"\ncredential
     assert!(Config::default().symbols.debuginfod.ahead);
     assert_eq!(config.access.tokens[0].scopes.to_string(), "ingest, symbols");
     assert_eq!(config.access.protection(config.listen), "protected by TLS, client certificates, 2 tokens, the header x-user of a proxy");
-    assert_eq!(config.store_text(), "ClickHouse at http://ch:8123, database flamekeeper, cluster c1");
+    assert_eq!(config.store_text(), "ClickHouse at https://ch:8443, database flamekeeper, cluster c1");
     assert_eq!((config.clickhouse.query_time.as_secs(), config.clickhouse.query_memory), (5, 1 << 30));
     assert_eq!((config.webhook.url.as_deref(), config.webhook.samples), (Some("https://chat.example/hook?key=1"), 9));
     let again = RawConfig::parse(Path::new("c"), &config.to_string()).unwrap();

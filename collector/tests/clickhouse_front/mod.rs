@@ -1,6 +1,7 @@
 //! The engine of ClickHouse behind its HTTP front.
 #![allow(dead_code)] // Each test program uses a part of it.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::sync::{Mutex, OnceLock};
 
 /// The front. It ends with the test program, or when this is dropped, since that closes its standard input, and takes its directory along.
 pub(crate) struct Front {
+    scheme: &'static str,
     port: u16,
     child: Child,
 }
@@ -50,6 +52,15 @@ impl Front {
 
     /// One of its own.
     pub(crate) fn start() -> Self {
+        Self::start_with("http", &[])
+    }
+
+    /// One that speaks TLS, wants a certificate of this authority, and this password. Its statements cannot be run beside the store.
+    pub(crate) fn secure(cert: &Path, key: &Path, client_ca: &Path, password: &str) -> Self {
+        Self::start_with("https", &[cert.as_os_str(), key.as_os_str(), client_ca.as_os_str(), password.as_ref()])
+    }
+
+    fn start_with(scheme: &'static str, arguments: &[&OsStr]) -> Self {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
         let python: PathBuf = target.join("clickhouse/bin/python");
         assert!(python.is_file(), "this test needs ClickHouse's engine in {}; `./dev test` installs it", python.display());
@@ -61,11 +72,11 @@ impl Front {
         let folder = parent.join(format!("flamekeeper-clickhouse-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)));
         std::fs::create_dir(&folder).unwrap();
         let mut command = Command::new(python);
-        command.arg(program).arg(folder).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg(program).arg(folder).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        Self { port: line.trim().parse().expect("the front says its port, or above what it failed at"), child }
+        Self { scheme, port: line.trim().parse().expect("the front says its port, or above what it failed at"), child }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -73,7 +84,7 @@ impl Front {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("{}://127.0.0.1:{}", self.scheme, self.port)
     }
 
     /// Runs a statement beside the store.

@@ -7,8 +7,11 @@
 use std::future::Future;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{StatusCode, Url};
+use bytes::Bytes;
+use flamekeeper_transport::{Answer, Client as Http, Credentials};
+use http_body_util::Full;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::{Request, StatusCode};
 
 use super::error::ClickHouseError;
 use crate::watch;
@@ -26,8 +29,10 @@ const WATCH_PERIOD: Duration = Duration::from_millis(100);
 /// Where the server is, and what a query may take there.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClickHouseServer {
-    /// `http://HOST[:PORT][/PATH]`.
+    /// `http://HOST[:PORT][/PATH]`, or `https://`.
     pub url: String,
+    /// With https: the authorities that it may be known by (else the host's), and a certificate to show to it.
+    pub credentials: Credentials,
     /// The database.
     pub database: String,
     /// The user.
@@ -89,8 +94,9 @@ pub(super) fn escape_all<'a>(values: impl IntoIterator<Item = &'a str>) -> Strin
 
 /// The client. Its methods block; call them off the async threads.
 pub(super) struct Client {
-    http: reqwest::Client,
-    url: Url,
+    http: Http,
+    /// User and password.
+    headers: HeaderMap,
     server: ClickHouseServer,
     /// Always there but while it is dropped.
     runtime: Option<tokio::runtime::Runtime>,
@@ -121,17 +127,10 @@ impl Client {
             password.set_sensitive(true);
             headers.insert("x-clickhouse-key", password);
         }
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("flamekeeper/", env!("CARGO_PKG_VERSION")))
-            .default_headers(headers)
-            .connect_timeout(Duration::from_secs(5))
-            .timeout(server.query_time + GRACE)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
-        let bad = |_| ClickHouseError::Exception { code: 0, message: format!("{:?} is no address of a server", server.url) };
-        let url = Url::parse(&server.url).map_err(bad)?;
+        let (secure, name) = (server.url.starts_with("https://"), concat!("flamekeeper/", env!("CARGO_PKG_VERSION")));
+        let http = Http::new(&server.credentials, secure, name, server.query_time + GRACE)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("clickhouse").enable_all().build()?;
-        Ok(Self { http, url, server: server.clone(), runtime: Some(runtime) })
+        Ok(Self { http, headers, server: server.clone(), runtime: Some(runtime) })
     }
 
     pub(super) fn database(&self) -> &str {
@@ -171,20 +170,21 @@ impl Client {
     }
 
     fn send(&self, settings: &[(&str, &str)], kind: &str, body: Vec<u8>) -> Result<Vec<u8>, ClickHouseError> {
-        let mut url = self.url.clone();
-        {
-            let mut pairs = url.query_pairs_mut();
-            if !settings.iter().any(|(name, _)| *name == "database") {
-                pairs.append_pair("database", &self.server.database);
-            }
-            pairs.append_pair("wait_end_of_query", "1");
-            pairs.append_pair("max_execution_time", &self.server.query_time.as_secs().to_string());
-            pairs.append_pair("max_memory_usage", &self.server.query_memory.to_string());
-            pairs.extend_pairs(settings);
+        let mut pairs = form_urlencoded::Serializer::new(String::new());
+        if !settings.iter().any(|(name, _)| *name == "database") {
+            pairs.append_pair("database", &self.server.database);
         }
-        let request = self.http.post(url).header(CONTENT_TYPE, kind).body(body);
+        pairs.append_pair("wait_end_of_query", "1");
+        pairs.append_pair("max_execution_time", &self.server.query_time.as_secs().to_string());
+        pairs.append_pair("max_memory_usage", &self.server.query_memory.to_string());
+        pairs.extend_pairs(settings);
+        let bad = |_| ClickHouseError::Address(self.server.url.clone());
+        let mut request = Request::post(address(&self.server.url, &pairs.finish())).body(Full::new(Bytes::from(body))).map_err(bad)?;
+        request.headers_mut().clone_from(&self.headers);
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_str(kind).map_err(|_| ClickHouseError::Credentials)?);
+        let exchange = async { answer(&self.http.exchange(request, MAX_ANSWER + 1).await?) };
         match &self.runtime {
-            Some(runtime) => runtime.block_on(watched(exchange(request))),
+            Some(runtime) => runtime.block_on(watched(exchange)),
             None => Err(ClickHouseError::TooLarge(0)),
         }
     }
@@ -203,23 +203,21 @@ async fn watched(exchange: impl Future<Output = Result<Vec<u8>, ClickHouseError>
     }
 }
 
-async fn exchange(request: reqwest::RequestBuilder) -> Result<Vec<u8>, ClickHouseError> {
-    let mut response = request.send().await?;
-    let code = response.headers().get("x-clickhouse-exception-code");
+/// The server's address with a query behind it; an address without a path has the root's.
+fn address(url: &str, query: &str) -> String {
+    let has_path = url.split_once("://").is_some_and(|(_, rest)| rest.contains('/'));
+    format!("{url}{}?{query}", if has_path { "" } else { "/" })
+}
+
+/// What an answer says: rows, or an exception.
+fn answer(answer: &Answer) -> Result<Vec<u8>, ClickHouseError> {
+    let code = answer.headers.get("x-clickhouse-exception-code");
     let code: Option<u32> = code.and_then(|code| code.to_str().ok()?.parse().ok());
-    let failed = code.is_some() || response.status() != StatusCode::OK;
-    let most = if failed { MAX_EXCEPTION } else { MAX_ANSWER };
-    let mut answer = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        if answer.len() + chunk.len() > most {
-            if failed {
-                break;
-            }
-            return Err(ClickHouseError::TooLarge(most));
-        }
-        answer.extend_from_slice(&chunk);
+    if code.is_some() || answer.status != StatusCode::OK {
+        let start = &answer.body[..answer.body.len().min(MAX_EXCEPTION)];
+        return Err(ClickHouseError::exception(code, &String::from_utf8_lossy(start)));
     }
-    if failed { Err(ClickHouseError::exception(code, &String::from_utf8_lossy(&answer))) } else { Ok(answer) }
+    if answer.body.len() > MAX_ANSWER { Err(ClickHouseError::TooLarge(MAX_ANSWER)) } else { Ok(answer.body.to_vec()) }
 }
 
 /// A form of several parts (RFC 7578), and the line that stands between them.
@@ -257,5 +255,13 @@ mod tests {
         assert!(body.contains("name=\"param_x\"\r\n\r\na\\r\\n--"), "{body}");
         assert_eq!(escape_all(["a'b", "\\"]), "['a\\'b','\\\\']");
         assert_eq!(escape_all([]), "[]");
+    }
+
+    /// A path of the address stays, and the query comes after it.
+    #[test]
+    fn addresses() {
+        assert_eq!(address("http://a:8123", "x=1"), "http://a:8123/?x=1");
+        assert_eq!(address("https://a/", "x=1"), "https://a/?x=1");
+        assert_eq!(address("https://[::1]:8443/b/c", "x=1"), "https://[::1]:8443/b/c?x=1");
     }
 }

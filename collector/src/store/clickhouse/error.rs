@@ -1,5 +1,7 @@
 //! What a ClickHouse server refused, or why it could not be asked.
 
+use flamekeeper_transport::{ClientError, ExchangeError};
+
 use super::rowbinary::Damaged;
 use crate::store::StoreError;
 use crate::watch::Stopped;
@@ -11,8 +13,14 @@ const MAX_MESSAGE: usize = 300;
 #[derive(Debug, thiserror::Error)]
 pub enum ClickHouseError {
     /// It could not be reached, or did not answer in time.
-    #[error("ClickHouse cannot be asked: {}", root(.0))]
-    Request(#[from] reqwest::Error),
+    #[error("ClickHouse cannot be asked: {0}")]
+    Request(#[from] ExchangeError),
+    /// No secure connection to it can be set up.
+    #[error("ClickHouse cannot be asked: {0}")]
+    Client(#[from] ClientError),
+    /// Its address is none.
+    #[error("{0:?} is no address of a ClickHouse server")]
+    Address(String),
     /// It answered with an exception.
     #[error("ClickHouse refused (code {code}): {message}")]
     Exception {
@@ -64,15 +72,6 @@ impl ClickHouseError {
     pub(super) fn while_doing(self, what: &'static str) -> StoreError {
         StoreError::Engine { what, source: Box::new(self) }
     }
-}
-
-/// The innermost cause: the outer ones repeat the address.
-fn root(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 /// An answer that is not what was asked for.
