@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use flamekeeper_agent::notify;
 use flamekeeper_agent::stop::StopFlag;
+use flamekeeper_agent::{notify, watchdog};
 use flamekeeper_collector::config::{Args, Config};
-use flamekeeper_collector::{Server, backup, store};
+use flamekeeper_collector::{LifeSign, Server, backup, store};
 
 use crate::{logging, output, stop};
 
@@ -134,7 +135,8 @@ fn serve(arguments: &Args) -> Result<()> {
     let flag = StopFlag::new().context("the stop flag could not be made")?;
     stop::on_signals(&flag)?;
     let store = config.store_text();
-    let server = Server::bind(config)?;
+    let tell = Arc::new(|| notify::send("WATCHDOG=1"));
+    let server = Server::bind(config)?.with_life_sign(watchdog::pause().map(|pause| LifeSign { pause, tell }));
     eprintln!("flamekeeper: the page is at {}, the store is {store}", server.url());
     eprintln!("flamekeeper: {}", server.protection());
     notify::send("READY=1");

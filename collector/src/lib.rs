@@ -26,7 +26,7 @@ pub mod webhook;
 use std::future::Future;
 use std::path::Path;
 
-pub use server::Server;
+pub use server::{LifeSign, Server};
 
 /// The line of a file of tokens that lets the bearer of a token in without telling the token.
 #[must_use]

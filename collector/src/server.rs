@@ -1,5 +1,6 @@
 //! The server: one listener for agents, the page and the API.
 
+mod alive;
 mod listener;
 mod metrics;
 mod status;
@@ -16,6 +17,7 @@ use flamekeeper_profile::Timestamp;
 use flamekeeper_symbolizer::child::ChildConverter;
 use flamekeeper_symbolizer::{Conversion, StoreOptions, SymbolLimits, SymbolStore, Symbolize};
 
+pub use self::alive::LifeSign;
 use self::listener::{Connections, Listener};
 use crate::access::{Gate, Tls, guard, session_routes};
 use crate::config::{Config, StoreKind, SymbolsConfig};
@@ -53,6 +55,7 @@ pub struct Server {
     uploads: Arc<Uploads>,
     marks: Arc<Marks>,
     doors: Doors,
+    life_sign: Option<LifeSign>,
     config: Config,
 }
 
@@ -139,7 +142,17 @@ impl Server {
         let uploads = config.data_dir.join("uploads");
         let uploads = Uploads::open(&uploads).with_context(|| format!("cannot open the uploads in {}", uploads.display()))?;
         let marks = Marks::open(config.data_dir.join("marks.jsonl"))?;
-        Ok(Self { listener, address, store, symbols: Arc::new(symbols), uploads: Arc::new(uploads), marks: Arc::new(marks), doors, config })
+        Ok(Self {
+            listener,
+            address,
+            store,
+            symbols: Arc::new(symbols),
+            uploads: Arc::new(uploads),
+            marks: Arc::new(marks),
+            doors,
+            life_sign: None,
+            config,
+        })
     }
 
     /// The address that was bound; with port 0 in the configuration, the one that the system chose.
@@ -152,6 +165,12 @@ impl Server {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http{}://{}", if self.doors.tls.is_some() { "s" } else { "" }, self.address)
+    }
+
+    /// Gives life signs for as long as it serves and answers.
+    #[must_use]
+    pub fn with_life_sign(self, life_sign: Option<LifeSign>) -> Self {
+        Self { life_sign, ..self }
     }
 
     /// What protects it, in words.
@@ -191,7 +210,10 @@ impl Server {
         let announcer = announcer(&self.config, self.store.store(), names(debuginfod.as_ref(), &self.symbols))?;
         let teller = announcer.clone().map(|announcer| tokio::spawn(announcer.run()));
         let upkeep = (debuginfod, announcer);
+        // Starting this again does not help a ClickHouse that hangs.
+        let asked = if matches!(self.store, Profiles::Embedded(_)) { "/healthz" } else { "/" };
         let router = router(self.store.store(), (self.symbols, self.uploads, self.marks), upkeep, &self.config, &pressure, &self.doors);
+        let alive = self.life_sign.map(|sign| tokio::spawn(sign.give(router.clone(), asked)));
         let (ending, ended) = tokio::sync::oneshot::channel();
         let signal = async move {
             shutdown.await;
@@ -212,7 +234,7 @@ impl Server {
         refresher.abort();
         keeper.abort();
         measurer.abort();
-        asker.into_iter().chain(teller).for_each(|task| task.abort());
+        asker.into_iter().chain(teller).chain(alive).for_each(|task| task.abort());
         tracing::info!("collector has ended");
         Ok(())
     }

@@ -94,9 +94,9 @@ fn the_doctor_finds_no_problem(machine: &Machine) {
 }
 
 /// Waits until the unit's process is another than this one, and is active.
-fn another_process(machine: &Machine, pid: &str) -> String {
-    wait_for("another process of the agent", PATIENCE, || {
-        let (now, state) = (machine.property(AGENT, "MainPID"), machine.property(AGENT, "ActiveState"));
+fn another_process(machine: &Machine, unit: &str, pid: &str) -> String {
+    wait_for("another process of the unit", PATIENCE, || {
+        let (now, state) = (machine.property(unit, "MainPID"), machine.property(unit, "ActiveState"));
         (now != pid && now != "0" && state == "active").then_some(now)
     })
 }
@@ -104,7 +104,7 @@ fn another_process(machine: &Machine, pid: &str) -> String {
 fn killed_it_comes_back(machine: &Machine) {
     let pid = machine.property(AGENT, "MainPID");
     machine.must(&format!("kill -KILL {pid}"));
-    another_process(machine, &pid);
+    another_process(machine, AGENT, &pid);
 }
 
 fn a_reload_takes_the_configuration(machine: &Machine) {
@@ -137,7 +137,7 @@ fn an_upgrade_keeps_the_spool(machine: &Machine) {
     machine.must("apt-get install --yes -o Dpkg::Options::=--force-confold /root/2/*.deb 2>&1");
     assert_eq!(machine.must("dpkg-query -W -f '${Version}' flamekeeper-agent"), "0.1.1");
     assert!(machine.must("cat /etc/flamekeeper/agent.toml").contains("frequency_hz = 47"));
-    another_process(machine, &pid);
+    another_process(machine, AGENT, &pid);
     // The upgrade has started the collector again, so batches go away one after the other: none is lost on the way.
     wait_for("the spool to be empty of them", PATIENCE, || waiting.is_disjoint(&spooled(machine)).then_some(()));
     let status: Value = serde_json::from_str(&machine.get("/api/v1/status")).unwrap();
@@ -147,17 +147,27 @@ fn an_upgrade_keeps_the_spool(machine: &Machine) {
 }
 
 fn a_hang_ends_by_the_watchdog(machine: &Machine) {
-    let unit = "/etc/systemd/system/flamekeeper-agent.service.d";
-    machine.must(&format!("printf '[Service]\\nWatchdogSec=10\\nTimeoutAbortSec=2\\n' >{unit}/test.conf"));
-    machine.must("systemctl daemon-reload && systemctl restart flamekeeper-agent");
-    let pid = machine.property(AGENT, "MainPID");
+    let units = [AGENT, COLLECTOR];
+    for unit in units {
+        let folder = format!("/etc/systemd/system/{unit}.d");
+        machine.must(&format!(
+            "mkdir -p {folder} && printf '[Service]\\nRestartSec=1\\nWatchdogSec=10\\nTimeoutAbortSec=2\\n' >{folder}/test.conf"
+        ));
+    }
+    machine.must("systemctl daemon-reload && systemctl restart flamekeeper-agent flamekeeper-collector");
+    let pids = units.map(|unit| machine.property(unit, "MainPID"));
     // It lives longer than the watchdog waits: it tells that it is alive.
     machine.must("sleep 15");
-    assert_eq!(machine.property(AGENT, "MainPID"), pid, "the watchdog ended an agent that was alive");
-    machine.must(&format!("kill -STOP {pid}"));
-    another_process(machine, &pid);
-    assert!(machine.must("journalctl --no-pager --unit flamekeeper-agent").contains("Watchdog timeout"));
-    machine.must(&format!("rm {unit}/test.conf && systemctl daemon-reload"));
+    for (unit, pid) in units.iter().zip(&pids) {
+        assert_eq!(machine.property(unit, "MainPID"), *pid, "the watchdog ended {unit}, which was alive");
+        machine.must(&format!("kill -STOP {pid}"));
+    }
+    for (unit, pid) in units.iter().zip(&pids) {
+        another_process(machine, unit, pid);
+        assert!(machine.must(&format!("journalctl --no-pager --unit {unit}")).contains("Watchdog timeout"), "{unit}");
+        machine.must(&format!("rm /etc/systemd/system/{unit}.d/test.conf"));
+    }
+    machine.must("rmdir /etc/systemd/system/flamekeeper-collector.service.d; systemctl daemon-reload");
 }
 
 fn removed_and_purged(machine: &Machine, before: &BTreeSet<String>) {
