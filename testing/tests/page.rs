@@ -3,10 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this file is tests")]
 
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use flamekeeper_profile::leaks::{AgeClass, Survived};
 use flamekeeper_profile::{
@@ -15,7 +17,8 @@ use flamekeeper_profile::{
 use flamekeeper_testing::host::Host;
 use flamekeeper_testing::http;
 use flamekeeper_testing::metadata;
-use flamekeeper_testing::scratch::artefacts;
+use flamekeeper_testing::programs::{Running as Collector, binary, free_address};
+use flamekeeper_testing::scratch::{Scratch, artefacts};
 use flamekeeper_testing::tools::{require, require_any};
 use flamekeeper_testing::workload::{Program, Running};
 
@@ -69,6 +72,25 @@ fn leaks_are_shown() {
     let screenshot = artefacts().join("leaks.png");
     drive("leaks.mjs", host.address, &[("LEAK", "grow"), ("CACHE", "fill"), ("SERVICE", "shop"), ("OUT", screenshot.to_str().unwrap())]);
     drive("axe.mjs", host.address, &[("ONLY", "/leaks")]);
+}
+
+/// A collector that wants a token: the page asks for it, says why a wrong one is refused, opens by the right one, and a button takes it
+/// back: `ui/e2e/session.mjs`. The screenshot is kept as `artefacts/session.png`.
+#[test]
+fn people_sign_in_and_out() {
+    let scratch = Scratch::new("session");
+    let token = format!("fk_{}", "0123456789abcdef".repeat(2));
+    let [known, settings] = ["people.tokens", "collector.toml"].map(|name| scratch.join(name));
+    let private = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&known);
+    private.unwrap().write_all(token.as_bytes()).unwrap();
+    std::fs::write(&settings, format!("[[access.tokens]]\nname = \"people\"\nfile = {known:?}\nscopes = [\"read\"]\n")).unwrap();
+    let address = free_address();
+    let mut command = Command::new(binary("flamekeeper"));
+    command.args(["collector", "--listen", &address.to_string(), "--config"]).arg(&settings).arg("--data-dir").arg(scratch.join("data"));
+    let mut collector = Collector::start("collector", &mut command);
+    collector.wait_for_line("protected by 1 token", Duration::from_secs(60));
+    drive("session.mjs", address, &[("TOKEN", &token), ("OUT", artefacts().join("session.png").to_str().unwrap())]);
+    collector.stop();
 }
 
 /// 10 s of a process that has two blocks more at `grow` in each, and as many as ever at `fill`.

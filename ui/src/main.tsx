@@ -2,6 +2,7 @@ import { render } from "preact";
 import { isOfExplore } from "./data/services";
 import { Explore } from "./explore/Explore";
 import { start } from "./explore/store";
+import { askSession } from "./data/session";
 import { SignIn } from "./session/SignIn";
 import { Services } from "./services/Services";
 import { startServices } from "./services/store";
@@ -45,3 +46,4 @@ function tellReload(root: Element): void {
 
 // Beside the page, over which it opens where the collector asks for a token.
 render(<SignIn />, document.body.appendChild(document.createElement("div")));
+void askSession();

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { ApiError, getJson } from "../src/data/api";
-import { giveToken, tokenWanted } from "../src/data/session";
+import { askSession, giveToken, signedIn, tokenWanted } from "../src/data/session";
 
 const answer = (status: number, body: unknown) => vi.stubGlobal("fetch", vi.fn(async () => new Response(JSON.stringify(body), { status })));
 
@@ -17,6 +17,14 @@ describe("session", () => {
     answer(401, { error: "this collector wants a token" });
     await expect(getJson("/api/v1/top", new AbortController().signal)).rejects.toThrow("wants a token");
     expect(tokenWanted.value).toBe(true);
+  });
+  it("knows whether it is signed in, and takes no answer for no", async () => {
+    answer(200, { needed: true, signed_in: true, scopes: ["read"] });
+    await askSession();
+    expect(signedIn.value).toBe(true);
+    answer(500, { error: "no" });
+    await askSession();
+    expect(signedIn.value).toBe(false);
   });
   it("gives a token in the body alone, and says why it was not taken", async () => {
     answer(200, { needed: true, scopes: ["read"] });

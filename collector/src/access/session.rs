@@ -13,7 +13,7 @@ use axum::{Extension, Json};
 use flamekeeper_transport::Scope;
 use serde::{Deserialize, Serialize};
 
-use super::caller::is_of_our_page;
+use super::caller::{self, is_of_our_page};
 use super::{Caller, Gate, Refusal};
 use crate::http::ApiError;
 
@@ -37,12 +37,14 @@ struct SessionJson {
     /// Who asks; absent where they are not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+    /// Whether they are known by the page's cookie, which the page can take back.
+    signed_in: bool,
     /// What they may do.
     scopes: Vec<&'static str>,
 }
 
 impl SessionJson {
-    fn of(gate: &Gate, caller: Option<Caller>) -> Self {
+    fn of(gate: &Gate, caller: Option<Caller>, signed_in: bool) -> Self {
         let needed = gate.config.is_asked();
         let all = || Scope::ALL.map(Scope::as_str).to_vec();
         let scopes = match &caller {
@@ -50,7 +52,7 @@ impl SessionJson {
             None if needed => Vec::new(),
             None => all(),
         };
-        Self { needed, name: caller.map(|caller| caller.name), scopes }
+        Self { needed, name: caller.map(|caller| caller.name), signed_in, scopes }
     }
 }
 
@@ -61,7 +63,8 @@ struct Posted {
 
 async fn show(State(gate): State<Arc<Gate>>, peer: Option<Extension<ConnectInfo<SocketAddr>>>, headers: HeaderMap) -> Response {
     let caller = gate.caller(&headers, peer.map(|peer| peer.0.0)).ok();
-    answer(&SessionJson::of(&gate, caller), None)
+    let signed_in = caller.is_some() && !headers.contains_key(header::AUTHORIZATION) && caller::cookie(&headers).is_some();
+    answer(&SessionJson::of(&gate, caller, signed_in), None)
 }
 
 async fn begin(
@@ -74,7 +77,7 @@ async fn begin(
         return ApiError::Parameter("send {\"token\": \"...\"} as application/json".to_owned()).into_response();
     };
     if !gate.config.is_asked() {
-        return answer(&SessionJson::of(&gate, None), None);
+        return answer(&SessionJson::of(&gate, None, false), None);
     }
     let token = posted.token.trim();
     let allowed = gate.bearer(token, true).and_then(|caller| {
@@ -82,7 +85,7 @@ async fn begin(
         Ok(caller)
     });
     match allowed {
-        Ok(caller) => answer(&SessionJson::of(&gate, Some(caller)), Some(cookie(token, COOKIE_AGE, &headers))),
+        Ok(caller) => answer(&SessionJson::of(&gate, Some(caller), true), Some(cookie(token, COOKIE_AGE, &headers))),
         Err(refusal) => {
             gate.turn_away(&refusal, peer.map(|peer| peer.0.0));
             refusal.into_response()

@@ -1,3 +1,4 @@
+import { signedIn, signOut } from "../data/session";
 import { helpOpen } from "./focus";
 import { Icon, Logo } from "./icons";
 import { theme, type Theme } from "./theme";
@@ -22,6 +23,7 @@ export function Header() {
       </nav>
       <span class="spacer" />
       <button type="button" class="control quiet-control" onClick={() => (theme.value = NEXT[now])} title={`Colours: ${now}`} aria-label={`Colours: ${now}`} data-testid="theme"><Icon name={ICON[now]} /></button>
+      {signedIn.value && <button type="button" class="control quiet-control" onClick={() => void signOut()} data-testid="sign-out">Sign out</button>}
       {(explore || location.pathname === "/diff") && <button type="button" class="control quiet-control" onClick={() => (helpOpen.value = true)} title="Keys  ?" aria-label="Keys">?</button>}
     </header>
   );
