@@ -36,6 +36,7 @@ use clap::Parser as _;
 use arguments::{Arguments, Command};
 
 fn main() -> ExitCode {
+    flamekeeper_transport::names::without_modules_of_the_host();
     let arguments = Arguments::parse();
     match dispatch(arguments.command) {
         Ok(code) => code,

@@ -203,6 +203,8 @@ pub enum Format {
     Deb,
     /// The one of Fedora, openSUSE and their like.
     Rpm,
+    /// An archive with an install script.
+    Tarball,
 }
 
 /// Builds the packages of the programs beside this test, under a version, into a folder.
@@ -214,6 +216,7 @@ pub fn build_packages(format: Format, folder: &Path, version: &str) {
     let (script, compression, none) = match format {
         Format::Deb => ("packaging/build-debs", "FLAMEKEEPER_DEB_COMPRESSION", "-Znone"),
         Format::Rpm => ("packaging/build-rpms", "FLAMEKEEPER_RPM_COMPRESSION", "w.ufdio"),
+        Format::Tarball => ("packaging/build-tarball", "FLAMEKEEPER_TARBALL_COMPRESSION", "-1"),
     };
     let binaries = crate::programs::binary("flamekeeper");
     let mut command = Command::new(metadata::root().join(script));

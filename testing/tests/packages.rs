@@ -128,6 +128,68 @@ fn rpms_come_and_go() {
     assert_eq!(std::fs::read_to_string(root.join("etc/flamekeeper/agent.toml.rpmsave")).unwrap(), "# changed\n");
 }
 
+/// The archive is whole, and its script installs into the files of a machine, upgrades and removes: nothing changes when it is run twice, a
+/// changed configuration outlives all but a purge, and nothing else stays. (Programs built for debugging are not linked statically:
+/// `./dev tarball` refuses any that is not.)
+#[test]
+fn archives_come_and_go() {
+    let scratch = Scratch::new("tarball");
+    let (out, root) = (scratch.join("out"), scratch.join("root"));
+    build_packages(Format::Tarball, &out, "1.2.3");
+    std::fs::create_dir(&root).unwrap();
+    let shell = |line: &str| {
+        let output = Command::new("sh").args(["-ec", line]).current_dir(&out).env("ROOT", &root).output().unwrap();
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        (output.status.success(), said)
+    };
+    let must = |line: &str| {
+        let (done, said) = shell(line);
+        assert!(done, "{line}: {said}");
+        said
+    };
+    must("sha256sum -c *.sha256 && tar xf *.tar.gz && mv flamekeeper-1.2.3-*-linux archive");
+    let install = |arguments: &str| must(&format!("archive/install.sh --root \"$ROOT\" {arguments}"));
+    let files = || must("cd $ROOT && find . ! -type d | sort");
+    let (done, said) = shell("archive/install.sh --root \"$ROOT\"");
+    assert!(!done && said.contains("--agent, --collector, or both"), "{said}");
+    install("--agent --collector --heap --prefix=/opt/flame");
+    let first = files();
+    install("--agent --collector --heap --prefix=/opt/flame");
+    assert_eq!(files(), first);
+    for file in [
+        "etc/flamekeeper/agent.toml",
+        "etc/flamekeeper/collector.toml",
+        "etc/sysctl.d/60-flamekeeper-agent.conf",
+        "etc/systemd/system/multi-user.target.wants/flamekeeper-agent.service",
+        "etc/systemd/system/multi-user.target.wants/flamekeeper-collector.service",
+        "opt/flame/lib/flamekeeper/libflamekeeper_heap.so",
+        "opt/flame/share/man/man8/flamekeeper-agent.8.gz",
+        "opt/flame/share/bash-completion/completions/flamekeeper",
+    ] {
+        assert!(first.lines().any(|line| line == format!("./{file}")), "no {file} in {first}");
+    }
+    for program in ["flamekeeper", "flamekeeper-agent"] {
+        assert!(must(&format!("$ROOT/opt/flame/bin/{program} --version")).starts_with(program));
+    }
+    let unit = std::fs::read_to_string(root.join("etc/systemd/system/flamekeeper-agent.service")).unwrap();
+    assert!(unit.contains("ExecStart=/opt/flame/bin/flamekeeper-agent ") && !unit.contains("/usr/bin/"), "{unit}");
+
+    let configuration = root.join("etc/flamekeeper/agent.toml");
+    std::fs::write(&configuration, "# changed\n").unwrap();
+    must("echo '# a new default' >>archive/agent/etc/flamekeeper/agent.toml && rm archive/agent/usr/share/man/man8/*");
+    let said = install("--agent --prefix=/opt/flame");
+    assert!(said.contains("kept /etc/flamekeeper/agent.toml"), "{said}");
+    assert!(std::fs::read_to_string(root.join("etc/flamekeeper/agent.toml.new")).unwrap().ends_with("# a new default\n"));
+    assert!(!root.join("opt/flame/share/man/man8/flamekeeper-agent.8.gz").exists(), "a file of the version before is left");
+    install("--uninstall --prefix=/opt/flame");
+    assert_eq!(files().trim(), "./etc/flamekeeper/agent.toml\n./etc/flamekeeper/agent.toml.new");
+    assert_eq!(std::fs::read_to_string(&configuration).unwrap(), "# changed\n");
+    install("--agent --prefix=/opt/flame --no-start");
+    must("mkdir -p $ROOT/var/lib/private/flamekeeper-agent/spool");
+    install("--uninstall --purge --prefix=/opt/flame");
+    assert_eq!(must("find $ROOT -name '*flamekeeper*'"), "");
+}
+
 /// The alert rules and the dashboard ask for metrics that the agent serves, and the manual explains them all.
 #[test]
 fn monitoring_names_metrics_that_exist() {

@@ -5,6 +5,7 @@
 
 mod client;
 mod connect;
+pub mod names;
 pub mod private;
 mod scope;
 mod stamp;
