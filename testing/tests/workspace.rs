@@ -61,6 +61,29 @@ fn dependencies_point_downwards() {
     }
 }
 
+/// What `docs/security.md` says shows that something holds is there: every test by its name in its file, and every file.
+#[test]
+fn security_names_tests_that_exist() {
+    let read = |path: &str| std::fs::read_to_string(metadata::root().join(path)).unwrap();
+    let (text, mut tests) = (read("docs/security.md"), 0);
+    for cell in text.lines().filter(|line| line.starts_with("| ")).filter_map(|line| line.rsplit(" | ").next()) {
+        let mut names = Vec::new();
+        for word in cell.split('`').skip(1).step_by(2) {
+            if !word.ends_with(".rs") {
+                names.push(word);
+                continue;
+            }
+            let file = read(word);
+            for name in names.drain(..) {
+                tests += 1;
+                // The names of the fuzz targets' tests are made by a macro.
+                assert!(file.contains(&format!("fn {name}(")), "docs/security.md names {name}, which is not in {word}");
+            }
+        }
+    }
+    assert!(tests > 30, "{tests}");
+}
+
 /// Every dependency has a licence that the list allows.
 #[test]
 fn licences_are_allowed() {
