@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use flamekeeper_profile::subsecond::{self, Tenth};
 use flamekeeper_profile::{
-    AgentFigures, Batch, Labels, Ledger, LocationId, LossReason, SampleType, Series, StackEnd, StackId, StringId, Tables, Window,
+    AgentFigures, Batch, FrameKind, Labels, Ledger, LocationId, LossReason, SampleType, Series, StackEnd, StackId, StringId, Svma, Tables,
+    Timestamp, Window,
 };
 
 use crate::identity::Named;
@@ -65,6 +67,8 @@ pub(crate) struct Fold {
     /// Which of them holds for what is added.
     period: u32,
     values: HashMap<Place, u64, foldhash::fast::RandomState>,
+    /// Samples by source and tenth of a second since the epoch.
+    tenths: HashMap<(u32, u64), u64, foldhash::fast::RandomState>,
     ledger: Ledger,
     /// Bytes of the stacks and texts, roughly, and how many texts that counts.
     held: usize,
@@ -81,6 +85,7 @@ impl Fold {
             periods: Vec::new(),
             period: 0,
             values: HashMap::default(),
+            tenths: HashMap::default(),
             ledger: Ledger::new(),
             held: 0,
             texts: 0,
@@ -102,7 +107,7 @@ impl Fold {
     /// Bytes that the window takes, roughly: what is in it, not what the allocator made of it.
     pub(crate) fn bytes(&self) -> usize {
         let locations = self.tables.locations().len() * LOCATION_BYTES;
-        let others = self.values.len() * VALUE_BYTES + self.sources.len() * SOURCE_BYTES;
+        let others = (self.values.len() + self.tenths.len()) * VALUE_BYTES + self.sources.len() * SOURCE_BYTES;
         self.held + locations + others
     }
 
@@ -149,6 +154,11 @@ impl Fold {
                 (self.held, self.texts) = (self.held + TEXT_BYTES + text.len(), self.texts + 1);
             }
         }
+    }
+
+    /// Says when a sample that was added was taken.
+    pub(crate) fn time(&mut self, slot: SourceSlot, at: Timestamp) {
+        *self.tenths.entry((slot.index, at.0 / Tenth::LENGTH)).or_default() += 1;
     }
 
     /// Counts a sample that was taken and is lost.
@@ -206,8 +216,17 @@ impl Fold {
                 None => self.ledger.lose(LossReason::Excluded, count),
             }
         }
+        let mut tenths: HashMap<(usize, Tenth), u64, foldhash::fast::RandomState> = HashMap::default();
+        for ((source, tenth), count) in self.tenths.drain() {
+            let group = group_of.get(source as usize).copied().flatten();
+            if let (Some(group), Some(tenth)) = (group, Tenth::of(Timestamp(tenth.saturating_mul(Tenth::LENGTH)), window)) {
+                *tenths.entry((group, tenth)).or_default() += count;
+            }
+        }
+        let timed = timed(tenths.into_iter().collect(), &labels_of, &mut self.tables);
         let types: Vec<_> = self.periods.iter().map(|period| SampleType { period: *period, ..sample_type.clone() }).collect();
-        let series = series(sums.into_iter().collect(), &labels_of, &types);
+        let mut series = series(sums.into_iter().collect(), &labels_of, &types);
+        series.extend(timed);
         let batch = Batch {
             window,
             labels: host.clone(),
@@ -238,9 +257,26 @@ fn series(mut sums: Vec<((usize, u32, StackId), u64)>, labels: &[&Labels], types
     series
 }
 
+/// One series of [`subsecond`] counts for each group of sources, tenths in order.
+fn timed(mut counts: Vec<((usize, Tenth), u64)>, labels: &[&Labels], tables: &mut Tables) -> Vec<Series> {
+    counts.sort_unstable_by_key(|(place, _)| *place);
+    let mut series: Vec<Series> = Vec::new();
+    for group in counts.chunk_by(|(a, _), (b, _)| a.0 == b.0) {
+        let Some(((of, _), _)) = group.first() else { continue };
+        let named = |tenth: Tenth, tables: &mut Tables| {
+            let location = tables.intern_named(FrameKind::Other, None, Svma(0), &tenth.to_string());
+            tables.intern_stack(&[location], StackEnd::Root)
+        };
+        let values = group.iter().map(|((_, tenth), count)| (named(*tenth, tables), *count)).collect();
+        let labels = labels.get(*of).map_or_else(Labels::new, |labels| (*labels).clone());
+        series.push(Series { labels, sample_type: subsecond::sample_type(), values });
+    }
+    series
+}
+
 #[cfg(test)]
 mod tests {
-    use flamekeeper_profile::{FrameKind, Svma, Timestamp, label};
+    use flamekeeper_profile::label;
 
     use super::*;
 
@@ -311,6 +347,35 @@ mod tests {
         fold.weigh(2000);
         sample(&mut fold, slot, 1);
         assert_eq!(fold.close(WINDOW, &Labels::new(), &SampleType::cpu(1000)).series[0].sample_type.period, 2000);
+    }
+
+    /// Samples are counted by the tenth of a second they were taken in, for each group of sources, and those of the excluded are not.
+    #[test]
+    fn samples_have_a_time() {
+        let mut fold = Fold::new();
+        fold.weigh(1000);
+        let slots = [1, 2, 3].map(|generation| fold.slot(None, 7, generation));
+        for (slot, service) in slots.into_iter().zip(["a", "a", "secret"]) {
+            let labels = Labels::new().with(label::SERVICE, service);
+            fold.label(slot, &Arc::new(Named { labels, excluded: service == "secret" }));
+        }
+        let tenths = [(0, 372), (1, 372), (0, 373), (2, 373), (0, 399)];
+        for (place, tenth) in tenths {
+            sample(&mut fold, slots[place], 1);
+            fold.time(slots[place], Timestamp(tenth * Tenth::LENGTH));
+        }
+        let window = Window::new(Timestamp(30 * Timestamp::SECOND), Timestamp(40 * Timestamp::SECOND));
+        let batch = fold.close(window, &Labels::new(), &SampleType::cpu(1000));
+        assert_eq!(batch.series.iter().map(|series| series.sample_type.query_name()).collect::<Vec<_>>(), ["cpu", "cpu_subsecond"]);
+        let name = |stack| {
+            let location = batch.tables.location(batch.tables.stack(stack).unwrap().locations[0]).unwrap();
+            batch.tables.string(location.lines[0].function)
+        };
+        let named: Vec<_> = batch.series[1].values.iter().map(|(stack, count)| (name(*stack), *count)).collect();
+        assert_eq!(named, [("37.2", 2), ("37.3", 1), ("39.9", 1)]);
+        assert_eq!((batch.series[1].labels.get(label::SERVICE), batch.samples()), ("a", 4));
+        let slot = fold.slot(None, 7, 1);
+        assert!(slot.is_of(2) && fold.bytes() < 100, "nothing of the window before is held");
     }
 
     /// What a window takes grows with what is new in it only, and begins anew with the next.

@@ -70,7 +70,7 @@ fn completions() {
 /// A misspelt command suggests the right one; a missing argument is named; nothing panics.
 #[test]
 fn mistakes_are_told() {
-    let cases: [(&[&str], &str); 12] = [
+    let cases: [(&[&str], &str); 13] = [
         (&["colector"], "'collector'"),
         (&["record"], "--pid"),
         (&["record", "--pid", "1", "--duration", "soon"], "such as 10s"),
@@ -79,6 +79,7 @@ fn mistakes_are_told() {
         (&["diff", "--by", "share"], "--selector-a"),
         (&["diff", "--service", "api", "--fail-above", "much"], "such as 5%"),
         (&["diff", "--from-version", "1"], "--service"),
+        (&["diff", "--service", "api", "--requests-a", "5"], "--requests-b"),
         (&["deploys", "mark", "--text", "x"], "--service"),
         (&["top", "--collector", "ftp://example.org"], "https://"),
         (&["collector", "--listen", "0.0.0.0:0", "--data-dir", "/nonexistent"], "--insecure-listen"),

@@ -107,6 +107,15 @@ fn same_twice() {
     assert!(code == 2 && text.contains("times as many"), "{code} {text}");
 }
 
+/// For each request the version that takes more and serves more is none that regressed.
+#[test]
+fn by_requests() {
+    let server = server();
+    let versions = ["diff", "--service", "api", "--from", "-30m", "--fail-above", "5%"];
+    let (code, text, err) = ask(&server, &[&versions[..], &["--requests-a", "1000", "--requests-b", "2500", "--fold-generics"]].concat());
+    assert!(code == 0 && text.contains("ms of CPU a request") && text.contains("one of 2500 in B"), "{code} {text} {err}");
+}
+
 /// What cannot be answered is 2, and says why.
 #[test]
 fn without_an_answer() {

@@ -129,6 +129,52 @@ fn reports() {
     assert!(server.ask(&question("pdf"), "").text().contains("json, report, text or markdown"));
 }
 
+/// Under a path stands exactly what the whole answer cut there, and the sides stay those of the whole.
+#[test]
+fn a_narrow_place_is_told_exactly() {
+    let server = server();
+    let whole = server.json(&format!("/api/v1/diff?max_nodes=2&{}", windows()));
+    let place = server.json(&format!("/api/v1/diff?path=main&{}", windows()));
+    assert_eq!(whole["names"], json!(["", "main"]));
+    let sum = |diff: &Value, column: &str| -> u64 { diff["tree"][column].as_array().unwrap().iter().map(|v| v.as_u64().unwrap()).sum() };
+    for (own, cut) in [("a", "cut_a"), ("b", "cut_b")] {
+        assert!(sum(&whole, cut) > 0 && sum(&place, cut) == 0);
+        assert_eq!(sum(&place, own), sum(&whole, own) + sum(&whole, cut));
+    }
+    for part in ["host_seconds", "hosts", "samples", "weight", "total"] {
+        assert_eq!(place["a"][part], whole["a"][part], "{part}");
+    }
+    assert_eq!(place["functions"], json!([]));
+    let deeper = server.json(&format!("/api/v1/diff?path=main%1Fgrows&{}", windows()));
+    assert_eq!(deeper["names"], json!(["", "main", "grows"]));
+    assert!(server.ask("/api/v1/diff?path=main&format=text", "").text().contains("leave one of them out"));
+}
+
+/// By requests a value is what one request takes: twice the load with the same cost is no change, half the requests double it.
+#[test]
+fn divided_by_requests() {
+    let server = server();
+    let diff = |a: u64, b: u64| server.json(&format!("/api/v1/diff?by=requests&requests_a={a}&requests_b={b}&{}", windows()));
+    let found = diff(1000, 3000);
+    let grows = function(&found, "grows");
+    // Three times the samples of three times the requests.
+    assert_eq!((grows["verdict"].as_str(), found["unit"].as_str()), (Some("chance"), Some("request")), "{grows}");
+    let samples = found["a"]["samples"].as_f64().unwrap();
+    assert!((found["a"]["total"].as_f64().unwrap() - samples * PERIOD as f64 / 1000.0).abs() < 1.0);
+    let steady = function(&found, "steady");
+    assert_eq!(steady["verdict"], "shrank", "{steady}");
+    let halved = diff(2000, 1000);
+    assert_eq!(function(&halved, "steady")["verdict"], "grew");
+    let note = |diff: &Value| diff["notes"].as_array().unwrap().iter().any(|note| note.as_str().unwrap().contains("taken as exact"));
+    assert!(note(&halved), "{}", halved["notes"]);
+    let text = server.ask(&format!("/api/v1/diff?format=text&requests_a=2000&requests_b=1000&by=requests&{}", windows()), "").text();
+    assert!(text.contains("in ms of CPU a request"), "{text}");
+    for (wrong, said) in [("by=requests", "needs requests_a"), ("requests_a=5", "go with by=requests"), ("requests_a=0", "greater than 0")]
+    {
+        assert!(server.ask(&format!("/api/v1/diff?{wrong}"), "").text().contains(said), "{wrong}");
+    }
+}
+
 /// The same window twice has no change, whatever values are divided by.
 #[test]
 fn nothing_changed() {
@@ -156,7 +202,7 @@ fn edges_and_mistakes() {
     assert!(one["notes"][0].as_str().unwrap().contains("One host"), "{}", one["notes"]);
     assert_eq!(one["a"]["windows"], 8);
     for (mistake, told) in
-        [("by=votes", "cores, share or samples"), ("query=x", "query"), ("from_a=soon", "soon"), ("max_nodes=0", "max_nodes")]
+        [("by=votes", "cores, share, samples or requests"), ("query=x", "query"), ("from_a=soon", "soon"), ("max_nodes=0", "max_nodes")]
     {
         let answer = server.ask(&format!("/api/v1/diff?{mistake}"), "");
         assert_eq!(answer.status, 400, "{mistake}");

@@ -262,6 +262,39 @@ fn questions_have_a_time() {
     assert!(error(&busy, 503).contains("busy"), "{busy:?}");
 }
 
+/// Samples stand in the second and tenth that they were taken in, over hosts and minutes; what is no tenth is left out.
+#[test]
+fn heat_map() {
+    let server = Server::start(QueryLimits::default());
+    let minute = 1_764_000_960;
+    let counts = |start: u64, host: &str, counts: &[(&str, u64)]| {
+        let mut tables = Tables::new();
+        let stack = |name: &str, tables: &mut Tables| {
+            let location = tables.intern_named(FrameKind::Other, None, Svma(0), name);
+            tables.intern_stack(&[location], StackEnd::Root)
+        };
+        let values = counts.iter().map(|(name, count)| (stack(name, &mut tables), *count)).collect();
+        let labels = Labels::new().with("host", host);
+        let series =
+            Series { labels: labels.clone().with("service", "api"), sample_type: flamekeeper_profile::subsecond::sample_type(), values };
+        let window = Window::new(Timestamp(start * Timestamp::SECOND), Timestamp((start + 10) * Timestamp::SECOND));
+        server.store.push(Batch { window, labels, tables, series: vec![series], ledger: Ledger::new(), figures: AgentFigures::default() });
+    };
+    counts(minute - 10, "web-1", &[("58.9", 7), ("59.9", 3)]);
+    counts(minute, "web-1", &[("0.0", 1), ("1.5", 2), ("main", 9)]);
+    counts(minute, "web-2", &[("1.5", 4)]);
+    let map = |query: &str| server.json(&format!("/api/v1/heatmap?from={}&to={}{query}", minute - 1, minute + 3));
+    let found = map("");
+    assert_eq!((found["from"].as_f64(), found["seconds"].as_u64(), found["rows"].as_u64()), (Some((minute - 1) as f64), Some(4), Some(10)));
+    let cells = |map: &Value| -> Vec<(usize, u64)> {
+        let values = map["values"].as_array().unwrap().iter().map(|value| value.as_u64().unwrap());
+        values.enumerate().filter(|(_, count)| *count > 0).collect()
+    };
+    assert_eq!((cells(&found), found["samples"].as_u64()), (vec![(9, 3), (10, 1), (25, 6)], Some(10)));
+    assert_eq!(cells(&map("&query=%7Bhost%3D%22web-2%22%7D")), [(25, 4)]);
+    assert!(server.ask("/api/v1/heatmap?from=-2h", "").text().contains("choose a shorter one"));
+}
+
 /// `generics=fold` makes one function of two in every answer that has functions.
 #[test]
 fn generics() {

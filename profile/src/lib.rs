@@ -25,6 +25,7 @@ mod ledger;
 mod merge;
 mod sample_type;
 mod stack;
+pub mod subsecond;
 mod tables;
 mod time;
 

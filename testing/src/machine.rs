@@ -173,7 +173,8 @@ fn files() -> PathBuf {
 }
 
 /// Where all is built that tests use.
-fn target() -> PathBuf {
+#[must_use]
+pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| metadata::root().join("target"), PathBuf::from)
 }
 

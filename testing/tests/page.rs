@@ -16,6 +16,7 @@ use flamekeeper_profile::{
 };
 use flamekeeper_testing::host::Host;
 use flamekeeper_testing::http;
+use flamekeeper_testing::machine::target;
 use flamekeeper_testing::metadata;
 use flamekeeper_testing::programs::{Running as Collector, binary, free_address};
 use flamekeeper_testing::scratch::{Scratch, artefacts};
@@ -29,7 +30,16 @@ fn page_shows_the_busy_function() {
     let burn = Program::Cpp.build(host.scratch().path(), "");
     let _workload = Running::start(Command::new(burn).args(["90", "2"]).env("OTEL_SERVICE_NAME", "workload"));
     let screenshot = artefacts().join("page.png");
-    drive("explore.mjs", host.address, &[("SERVICE", "workload"), ("FUNCTION", "burn_hot()"), ("OUT", screenshot.to_str().unwrap())]);
+    // Fetched by `./dev test`.
+    let speedscope = target().join("speedscope/node_modules/speedscope");
+    assert!(speedscope.join("package.json").is_file(), "speedscope is not in {}: ./dev test fetches it", speedscope.display());
+    let environment = [
+        ("SERVICE", "workload"),
+        ("FUNCTION", "burn_hot()"),
+        ("SPEEDSCOPE", speedscope.to_str().unwrap()),
+        ("OUT", screenshot.to_str().unwrap()),
+    ];
+    drive("explore.mjs", host.address, &environment);
     let picture = std::fs::read(&screenshot).unwrap();
     assert!(picture.starts_with(b"\x89PNG") && picture.len() > 10_000, "{} bytes", picture.len());
 }
@@ -54,8 +64,18 @@ fn a_deploy_is_compared() {
             post(host.address, &format!("shop{machine}-{window}"), &shop(now - (WINDOWS - window) * 10, window, machine, version));
         }
     }
+    for half in 0..2 {
+        post(host.address, &format!("narrow-{half}"), &narrow(now - (half + 1) * 10));
+    }
     let screenshot = artefacts().join("diff.png");
-    let functions = [("SERVICE", "shop"), ("GREW", "render"), ("SAME", "parse"), ("GONE", "legacy"), ("OUT", screenshot.to_str().unwrap())];
+    let functions = [
+        ("SERVICE", "shop"),
+        ("GREW", "render"),
+        ("SAME", "parse"),
+        ("GONE", "legacy"),
+        ("NARROW", "many"),
+        ("OUT", screenshot.to_str().unwrap()),
+    ];
     drive("diff.mjs", host.address, &functions);
     drive("axe.mjs", host.address, &[("SERVICE", "shop")]);
 }
@@ -126,6 +146,33 @@ fn leaky(start: u64, window: u64) -> Batch {
     }
     let window = Window::new(Timestamp(start * Timestamp::SECOND), Timestamp((start + 10) * Timestamp::SECOND));
     Batch { window, labels, tables, series, ledger: Ledger::new(), figures: AgentFigures::default() }
+}
+
+/// How the page answers with profiles of 100,000 and 1,000,000 nodes, by what it takes of the CPU: `ui/e2e/speed.mjs`. It needs no collector.
+#[test]
+fn large_profiles_are_drawn_at_once() {
+    drive("speed.mjs", SocketAddr::from(([127, 0, 0, 1], 9)), &[]);
+}
+
+/// 10 s of a service that has more functions below one than the answer to a diff holds: some of them are left out of it.
+fn narrow(start: u64) -> Batch {
+    let mut tables = Tables::new();
+    let [main, one, other] = ["main", "narrow", "wide"].map(|name| tables.intern_named(FrameKind::Native, None, Svma(0), name));
+    let mut values = vec![(tables.intern_stack(&[other, main], StackEnd::Root), 5_000)];
+    for number in 0..9_000 {
+        let leaf = tables.intern_named(FrameKind::Native, None, Svma(0), &format!("leaf_{number}"));
+        values.push((tables.intern_stack(&[leaf, one, main], StackEnd::Root), 1));
+    }
+    let labels = Labels::new().with("host", "web-0");
+    let mut ledger = Ledger::new();
+    ledger.take(values.iter().map(|(_, count)| count).sum());
+    let series = Series {
+        labels: labels.clone().with("service", "many").with("version", "1"),
+        sample_type: SampleType::cpu(Timestamp::SECOND / 100),
+        values,
+    };
+    let window = Window::new(Timestamp(start * Timestamp::SECOND), Timestamp((start + 10) * Timestamp::SECOND));
+    Batch { window, labels, tables, series: vec![series], ledger, figures: AgentFigures::default() }
 }
 
 /// Windows of 10 s: half of them before the deploy.

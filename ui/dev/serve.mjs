@@ -26,10 +26,12 @@ const instant = (text, now) => {
 };
 
 const cache = new Map();
+// A large answer is packed once: the page is to be measured, not this server.
+const packed = new WeakMap();
 function graph(from, to) {
   const span = Math.round(to - from);
   if (!cache.has(span)) cache.set(span, synthetic.flamegraph({ count, from, to, empty: flag("empty") || flag("no-agent") }));
-  return { ...cache.get(span), from, to };
+  return count > 50_000 ? cache.get(span) : { ...cache.get(span), from, to };
 }
 
 function answer(url) {
@@ -46,6 +48,7 @@ function answer(url) {
     }
     case "top": return synthetic.top(graph(from, to));
     case "timeseries": return nothing ? { unit: "nanoseconds", step: 10, from, points: 90, series: [], rest: [], completeness: synthetic.completeness(0) } : synthetic.timeseries(from, to, p.get("by") ?? "service");
+    case "heatmap": return synthetic.heatmap(from, to, nothing);
     case "services": return nothing ? { services: [] } : synthetic.services();
     case "diff": return synthetic.diff(graph(instant(p.get("from_b") ?? "-15m", now), instant(p.get("to_b"), now)), { now, parameters: p, at: (name) => instant(p.get(name), now), by: p.get("by") ?? "cores", empty: nothing ? "ab" : flag("empty-a") ? "a" : "" });
     case "deploys": return { deploys: nothing ? [] : synthetic.deploys(now, p.get("service") ?? "").filter((d) => d.at >= from && d.at < to) };
@@ -83,9 +86,12 @@ createServer(async (request, response) => {
     if (flag("error") && /flamegraph$|diff$/.test(url.pathname)) return response.writeHead(400, { "content-type": "application/json" }).end('{"error": "the selector could not be read at column 9: write label=\\"value\\""}');
     const found = answer(url);
     if (!found) return response.writeHead(404, { "content-type": "application/json" }).end('{"error": "no such endpoint"}');
-    const gzip = gzipSync(JSON.stringify(found), { level: 1 });
+    if (!packed.has(found)) packed.set(found, gzipSync(JSON.stringify(found), { level: 1 }));
+    const gzip = packed.get(found);
     response.writeHead(200, { "content-type": "application/json", "content-encoding": "gzip" }).end(gzip);
   } catch (error) {
     response.writeHead(error.code === "ENOENT" ? 404 : 500).end(String(error.message));
   }
-}).listen(Number(argument("port", "4041")), "127.0.0.1", () => console.log(`http://127.0.0.1:${argument("port", "4041")}/`));
+}).listen(Number(argument("port", "4041")), "127.0.0.1", function () {
+  console.log(`http://127.0.0.1:${this.address().port}/`);
+});

@@ -266,3 +266,16 @@ export function leaks(from, to, nothing) {
   const groups = [{ service: "api", version: "1.4.3", query: '{service="api"}', from, to, age: 512, processes: 3 }];
   return nothing ? { horizon: 3600, groups: [], groups_left_out: 0, leaks: 0, suspects_total: 0, suspects: [], killed: [] } : { horizon: 3600, groups, groups_left_out: 0, leaks: 1, suspects_total: 3, suspects, killed };
 }
+
+/** Samples by tenth of a second: a wave over minutes, a pause each minute, a burst at one phase of each second. */
+export function heatmap(from, to, empty) {
+  const start = Math.floor(from);
+  const seconds = Math.ceil(to) - start;
+  const values = Array.from({ length: seconds * 10 }, (_, i) => {
+    const second = start + Math.floor(i / 10);
+    if (empty || second % 60 < 4) return 0;
+    const wave = 6 + 4 * Math.sin(second / 25) + (i % 10 === Math.floor(second / 40) % 10 ? 14 : 0);
+    return Math.max(0, Math.round(wave + ((i * 2654435761) % 7) - 3));
+  });
+  return { from: start, seconds, rows: 10, samples: values.reduce((a, b) => a + b, 0), values };
+}

@@ -1,10 +1,11 @@
 // The page of diffs in a real browser against a running collector that knows a deploy.
 //   BASE_URL=http://127.0.0.1:4040 SERVICE=shop GREW=render SAME=parse GONE=legacy OUT=diff.png node e2e/diff.mjs
-// With SERVICE's last deploy the function GREW takes more, GONE is gone, SAME is as it was. TIMEOUT (seconds to wait for data,
+// With SERVICE's last deploy the function GREW takes more, GONE is gone, SAME is as it was. NARROW is a service with more functions below one called narrow than an answer holds. TIMEOUT (seconds to wait for data,
 // default 30) may be given. CHROMIUM is the browser, /usr/bin/chromium by default. Exits 0 when every step holds, 1 with the step that does not.
+import { readFile } from "node:fs/promises";
 import { inBrowser, need, step } from "./step.mjs";
 
-const { BASE_URL, SERVICE, GREW, SAME, GONE, OUT, TIMEOUT = "30" } = process.env;
+const { BASE_URL, SERVICE, GREW, SAME, GONE, NARROW, OUT, TIMEOUT = "30" } = process.env;
 const timeout = Number(TIMEOUT) * 1000;
 
 const row = (page, name) => page.locator(`[data-testid=diff-table] .row[data-function="${name}"]`);
@@ -92,6 +93,38 @@ async function check(page) {
     await page.reload();
     await row(page, GREW).waitFor({ timeout });
     need(parameter(page, "by") === "share" && parameter(page, "search") === GREW, page.url());
+  });
+  await step("the report is there as Markdown, of these very windows", async () => {
+    await page.getByTestId("report").click();
+    const [file] = await Promise.all([page.waitForEvent("download", { timeout }), page.locator("[data-report=markdown]").click()]);
+    const text = await readFile(await file.path(), "utf8");
+    need(text.includes(`| ${GREW} |`) && text.includes("% of all"), text.slice(0, 400));
+    await page.keyboard.press("Escape");
+  });
+  await step("by requests a value is what one takes; generic functions fold", async () => {
+    await page.getByTestId("requests").click();
+    await page.getByTestId("requests-a").fill("1000");
+    await page.getByTestId("requests-b").fill("100000");
+    await page.getByRole("button", { name: "Divide by requests" }).click();
+    await until(page, "nothing is said of requests", async () => (await page.getByTestId("said").innerText()).includes("taken as exact"));
+    need((await row(page, GREW).getAttribute("data-verdict")) === "shrank", await row(page, GREW).innerText());
+    const folded = page.waitForResponse((response) => response.url().includes("generics=fold"), { timeout });
+    await page.locator("[data-choice=fold]").click();
+    need((await folded).ok(), `the collector refused ${(await folded).url()}`);
+    await page.locator("[aria-label=Values] [data-choice=cores]").click();
+    await until(page, "requests are still there", async () => parameter(page, "requests_a") === null && parameter(page, "generics") === "fold");
+  });
+  if (NARROW) await step("a zoom into a place that was left out loads it, exactly", async () => {
+    const side = (name) => `query_${name}=${encodeURIComponent(`{service="${NARROW}"}`)}&from_${name}=-1h&to_${name}=now`;
+    await page.goto(`${BASE_URL}/diff?${side("a")}&${side("b")}&view=flame`);
+    await page.locator(".pruned").waitFor({ timeout });
+    const before = await page.evaluate(() => window.__flamekeeper.nodes);
+    const exact = page.waitForResponse((response) => response.url().includes("&path="), { timeout });
+    const { x, y, w, h } = await rectOf(page, "narrow");
+    await page.mouse.click(x + w / 2, y + h / 2);
+    need((await exact).ok(), `the collector refused ${(await exact).url()}`);
+    await until(page, "the exact tree is not drawn", async () => (await page.evaluate(() => window.__flamekeeper.nodes)) !== before && (await page.locator(".pruned").count()) === 0);
+    need(parameter(page, "path")?.includes("narrow"), page.url());
   });
   await step("it leads to Explore and back; there the deploy stands over the time series", async () => {
     await page.getByTestId("side-b").getByRole("link", { name: "Explore" }).click();

@@ -2,12 +2,14 @@
 //   BASE_URL=http://127.0.0.1:4040 FUNCTION=burn_hot SERVICE=workload OUT=page.png node e2e/explore.mjs
 // FUNCTION is a function expected in the graph of SERVICE (all services when empty); FROM (default -15m) and
 // TIMEOUT (seconds to wait for data, default 30) may be given. CHROMIUM is the browser, /usr/bin/chromium by default.
+// SPEEDSCOPE is the folder of the npm package of this name: where it is given, speedscope reads what is exported for it.
 // Exits 0 when every step holds, 1 with the step that does not.
 import { readFile } from "node:fs/promises";
 import { chromium } from "playwright-core";
+import { WEBGL, functionsIn, serve } from "./speedscope.mjs";
 import { need, step } from "./step.mjs";
 
-const { BASE_URL, FUNCTION, SERVICE = "", OUT, FROM = "-15m", TIMEOUT = "30", CHROMIUM = "/usr/bin/chromium" } = process.env;
+const { SPEEDSCOPE, BASE_URL, FUNCTION, SERVICE = "", OUT, FROM = "-15m", TIMEOUT = "30", CHROMIUM = "/usr/bin/chromium" } = process.env;
 const timeout = Number(TIMEOUT) * 1000;
 
 /** Waits until the rectangle of the function stands still: a zoom moves it. */
@@ -24,6 +26,16 @@ async function settledRect(page) {
   }
 }
 
+/** Waits until it is as wide as it should be: on a busy machine a zoom may not have begun when it seems to stand. */
+async function rectUntil(page, fits, what) {
+  const end = Date.now() + timeout;
+  for (;;) {
+    const { w } = await settledRect(page);
+    if (fits(w)) return;
+    need(Date.now() < end, `it is ${Math.round(w)} px wide, ${what}`);
+  }
+}
+
 // The agent's first window, or its symbols, may not have been stored yet when the page asked.
 async function mayHaveComeTooEarly(page) {
   await page.waitForTimeout(1000);
@@ -36,6 +48,19 @@ async function said(page) {
   if (await notice.count()) return (await notice.innerText()).replaceAll("\n", " ");
   const nodes = await page.evaluate(() => window.__flamekeeper?.nodes ?? 0);
   return `a graph of ${nodes} nodes, ${await page.locator("[data-testid=completeness]").innerText()}`;
+}
+
+async function readBySpeedscope(page, file) {
+  const scope = await serve(SPEEDSCOPE);
+  const other = await page.context().browser().newPage();
+  try {
+    other.setDefaultTimeout(timeout);
+    const rows = await functionsIn(other, scope.address, file);
+    need(rows.some((row) => row.includes(FUNCTION)), `it lists ${rows.length} functions, and not ${FUNCTION}: ${rows.slice(0, 5).join("; ")}`);
+  } finally {
+    await other.close();
+    scope.close();
+  }
 }
 
 const middle = (rect) => [rect.x + rect.w / 2, rect.y + rect.h / 2];
@@ -96,14 +121,12 @@ async function check(page) {
     await page.mouse.move(2, 2);
     need((await details(page)).includes(FUNCTION), `the details line says: ${await details(page)}`);
     const canvas = await page.locator("[data-testid=flame-canvas]").boundingBox();
-    const { w } = await settledRect(page);
-    need(w > canvas.width * 0.98, `it is ${Math.round(w)} px of ${Math.round(canvas.width)} wide`);
+    await rectUntil(page, (w) => w > canvas.width * 0.98, `of ${Math.round(canvas.width)} px`);
   });
   await step("Back unzooms", async () => {
     await page.goBack();
     need(page.url() === before, `the address is ${page.url()}, not ${before}`);
-    const { w } = await settledRect(page);
-    need(Math.abs(w - wideBefore) < 2, `it is ${w} px wide, before the zoom ${wideBefore}`);
+    await rectUntil(page, (w) => Math.abs(w - wideBefore) < 2, `and was ${wideBefore} px before the zoom`);
   });
   await step("search tells the share matched", async () => {
     await page.keyboard.press("/");
@@ -158,6 +181,23 @@ async function check(page) {
     const { shared } = JSON.parse(await readFile(await file.path(), "utf8"));
     need(shared.frames.some(({ name }) => name.includes(FUNCTION)), `${shared.frames.length} functions, and not it`);
     await page.keyboard.press("Escape");
+    if (SPEEDSCOPE) await step("speedscope itself reads it", async () => readBySpeedscope(page, await file.path()));
+  });
+  await step("samples are told within each second, and a narrow selection grows to whole windows", async () => {
+    await page.locator("[aria-label='Over time'] [data-choice=subsecond]").click();
+    await page.waitForFunction(() => /[1-9].* samples in/.test(document.querySelector("[data-testid=heatmap]")?.getAttribute("aria-label") ?? ""), null, { timeout });
+    need(new URL(page.url()).searchParams.get("chart") === "subsecond", `the address does not say so: ${page.url()}`);
+    const box = await page.locator("[data-testid=heatmap]").boundingBox();
+    await page.mouse.move(box.x + box.width - 60, box.y + 50);
+    await page.mouse.down();
+    await page.mouse.move(box.x + box.width - 52, box.y + 50, { steps: 3 });
+    await page.mouse.up();
+    await page.waitForFunction(() => new URLSearchParams(location.search).has("from"), null, { timeout });
+    const { searchParams } = new URL(page.url());
+    const [from, to] = ["from", "to"].map((name) => Date.parse(searchParams.get(name)) / 1000);
+    need(from % 10 === 0 && to % 10 === 0 && to > from, `the window is ${from} to ${to}`);
+    await page.goBack();
+    await page.locator("[aria-label='Over time'] [data-choice=rate]").click();
   });
   need(failures.length === 0, `the page reported errors: ${failures.join("; ")}`);
 }
@@ -166,7 +206,7 @@ async function main() {
   need(BASE_URL && FUNCTION, "set BASE_URL and FUNCTION");
   const browser = await chromium.launch({
     executablePath: CHROMIUM,
-    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+    args: ["--no-sandbox", ...(SPEEDSCOPE ? WEBGL : ["--disable-gpu"]), "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
   });
   try {
     const page = await browser.newPage({ viewport: { width: 1920, height: 1080 } });

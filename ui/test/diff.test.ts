@@ -131,6 +131,19 @@ describe("the table", () => {
   });
 });
 
+describe("values by requests", () => {
+  it("stand in the address with both counts only", () => {
+    const state = { ...DIFF_DEFAULTS, by: "requests", requests_a: "1000", requests_b: "2000", generics: "fold" } as const;
+    expect(parseDiff(formatDiff(state))).toEqual(state);
+    for (const wrong of ["?by=requests", "?by=requests&requests_a=5", "?by=requests&requests_a=5&requests_b=0", "?by=requests&requests_a=5&requests_b=1e3", "?requests_a=5&requests_b=6"]) expect(parseDiff(wrong)).toEqual(DIFF_DEFAULTS);
+  });
+  it("are told as time", () => {
+    const diff = { unit: "request", weight_unit: "nanoseconds", a: side(1e9), b: side(1e9) };
+    expect([formatIn(diff, 2.5e6), formatChange(diff, 30_000), formatIn(diff, 0)]).toEqual(["2.50\u00a0ms", "+30.0\u00a0µs", "0"]);
+    expect([unitOf(diff), unitOf({ ...diff, weight_unit: "bytes" })]).toEqual(["of CPU a request", "a request"]);
+  });
+});
+
 describe("the address", () => {
   it("holds everything, and leaves defaults out", () => {
     expect(formatDiff(DIFF_DEFAULTS)).toBe("");

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flamekeeper_profile::{Avma, Batch, Caveat, Labels, LocationId, LossReason, SampleType, StackEnd, StopReason, Window, label};
+use flamekeeper_profile::{
+    Avma, Batch, Caveat, Labels, LocationId, LossReason, SampleType, StackEnd, StopReason, Timestamp, Window, label,
+};
 
 use crate::budget::governor::Orders;
 use crate::budget::limits::Limits;
@@ -17,6 +19,7 @@ use crate::identity::Identity;
 use crate::identity::observer::Observer;
 use crate::jit::thread::Service;
 use crate::kernel::KernelFrames;
+use crate::perf::clock;
 use crate::perf::cpu_times;
 use crate::perf::event::EventSpec;
 use crate::perf::period;
@@ -50,6 +53,8 @@ pub(crate) struct Sampler {
     heaps: Heaps,
     /// What the next sample is worth, in nanoseconds and in what the event counts.
     weight: (u64, u64),
+    /// By how much the wall clock is ahead of the records' clock in this window, in nanoseconds; none before its first sample.
+    ahead: Option<i64>,
     limits: Option<Limits>,
     throttle: Throttle,
     /// Records that the rings said were lost.
@@ -92,6 +97,7 @@ impl Sampler {
             interpreters: Interpreters::default(),
             heaps: Heaps::default(),
             weight: (period::period_ns(event.frequency), event.period()),
+            ahead: None,
             limits: None,
             throttle: Throttle::default(),
             told_lost: 0,
@@ -262,6 +268,8 @@ impl Sampler {
         // Only now: the stack may have shown that another program runs than the one that the records told of.
         let slot = self.slot(sample);
         self.fold.add(slot, &self.locations, end);
+        let ahead = *self.ahead.get_or_insert_with(|| clock::moment().ahead());
+        self.fold.time(slot, Timestamp(sample.time.saturating_add_signed(ahead)));
     }
 
     /// Whether a process is left alone.
@@ -406,6 +414,7 @@ impl Sampler {
         if let Some(stolen) = &mut self.stolen {
             stolen.count(&cpu_times::read());
         }
+        self.ahead = None;
         self.kernel.begin_window();
         self.generated.begin_window();
         self.processes.sweep();

@@ -50,6 +50,13 @@ pub(crate) struct Moment {
     pub(crate) doubt: u64,
 }
 
+impl Moment {
+    /// By how much the wall clock is ahead of the monotonic one, in nanoseconds.
+    pub(crate) fn ahead(&self) -> i64 {
+        i64::try_from(i128::from(self.wall.0) - i128::from(self.monotonic)).unwrap_or_default()
+    }
+}
+
 /// Now, on both clocks, as nearly at once as a few tries allow.
 pub(crate) fn moment() -> Moment {
     let read = || {

@@ -1,6 +1,8 @@
 //! Which two profiles a collector is asked about.
 
 use anyhow::{Result, bail};
+use flamekeeper_collector::query::Generics;
+use flamekeeper_collector::query::diff::Normalization;
 use flamekeeper_collector::render::Report;
 use flamekeeper_collector::selector::Selector;
 use serde::Deserialize;
@@ -72,7 +74,7 @@ impl Question {
     ///
     /// # Errors
     /// When the collector cannot be reached or refuses, or when the arguments do not say what to compare.
-    pub(super) fn report(&self, collector: &Collector, profile_type: &str, by: &str) -> Result<Report> {
+    pub(super) fn report(&self, collector: &Collector, profile_type: &str, by: Normalization, generics: Generics) -> Result<Report> {
         let ([a, b], why) = if self.is_named() { (self.named()?, String::new()) } else { self.chosen(collector)? };
         let sides = [
             ("query_a", a.query.as_str()),
@@ -83,8 +85,20 @@ impl Question {
             ("to_b", &b.to),
         ];
         // The tree is not told: one node is the least that can be asked for.
-        let rest = [("type", profile_type), ("by", by), ("format", "report"), ("max_nodes", "1"), ("limit", "0")];
-        let report: Report = collector.read(Request::Get, "/api/v1/diff", &[&sides[..], &rest].concat())?;
+        let rest = [("type", profile_type), ("format", "report"), ("max_nodes", "1"), ("limit", "0")];
+        let mut parameters = [&sides[..], &rest].concat();
+        let requests =
+            if let Normalization::Requests(requests) = by { requests.map(|count| count.to_string()) } else { Default::default() };
+        match by {
+            Normalization::Requests(_) => {
+                parameters.extend([("by", "requests"), ("requests_a", requests[0].as_str()), ("requests_b", requests[1].as_str())]);
+            }
+            other => parameters.push(("by", other.unit())),
+        }
+        if generics == Generics::Folded {
+            parameters.push(("generics", "fold"));
+        }
+        let report: Report = collector.read(Request::Get, "/api/v1/diff", &parameters)?;
         Ok(Report { why, ..report })
     }
 

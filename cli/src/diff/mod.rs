@@ -4,10 +4,12 @@ mod ask;
 mod files;
 mod percent;
 
+use std::num::NonZeroU64;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use flamekeeper_collector::files::FileOptions;
+use flamekeeper_collector::query::Generics;
 use flamekeeper_collector::query::diff::Normalization;
 use flamekeeper_collector::render::{Gate, GateResult, Outcome, Report};
 use serde::Serialize;
@@ -32,6 +34,7 @@ Examples:
   flamekeeper diff --service api --from-version 1.4 --to-version 1.5 --fail-above 5%
   flamekeeper diff --service api --from-a -25h --to-a -24h --from-b -1h --to-b now
   flamekeeper diff --selector-a '{host=\"web-1\"}' --selector-b '{host=\"web-2\"}' --from -1h
+  flamekeeper diff --service api --from-a -2h --to-a -1h --from-b -1h --requests-a 120000 --requests-b 180000
   flamekeeper diff --service api --output markdown > report.md
   flamekeeper diff before.pb.gz after.pb.gz                         two files, pprof or folded text
   flamekeeper diff a1.pb.gz a2.pb.gz a3.pb.gz -- b1.pb.gz b2.pb.gz b3.pb.gz
@@ -56,8 +59,17 @@ pub(crate) struct Arguments {
     profile_type: Option<String>,
     /// What values are divided by: seconds of hosts (cores), all of a side (share), or nothing (samples) [default: cores; of files that do
     /// not say how long they were sampled, share]
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, conflicts_with = "requests_a")]
     by: Option<By>,
+    /// Requests that the side before served in its window: values are then what one request takes. The counts are taken as exact
+    #[arg(long, value_name = "COUNT", requires = "requests_b")]
+    requests_a: Option<NonZeroU64>,
+    /// Requests that the side after served
+    #[arg(long, value_name = "COUNT", requires = "requests_a")]
+    requests_b: Option<NonZeroU64>,
+    /// Make one function of those that differ by their type arguments alone: `Vec<_>::push`
+    #[arg(long)]
+    fold_generics: bool,
     /// How the report is written
     #[arg(long, short, value_enum, value_name = "FORMAT", default_value_t = Output::Text)]
     output: Output,
@@ -126,15 +138,17 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn report(arguments: &Arguments) -> Result<Report> {
-    let Arguments { files, question, collector, profile_type, by, .. } = arguments;
+    let Arguments { files, question, collector, profile_type, requests_a, requests_b, fold_generics, .. } = arguments;
+    let requests = requests_a.zip(*requests_b).map(|(a, b)| Normalization::Requests([a, b]));
+    let by = arguments.by.map(By::normalization).or(requests);
+    let generics = if *fold_generics { Generics::Folded } else { Generics::Kept };
     let Some(sides) = files.sides()? else {
-        let by = by.map_or(Normalization::Cores, By::normalization);
-        return question.report(collector, profile_type.as_deref().unwrap_or("cpu"), by.unit());
+        return question.report(collector, profile_type.as_deref().unwrap_or("cpu"), by.unwrap_or(Normalization::Cores), generics);
     };
     if !question.is_empty() {
         bail!("files have no services, versions, windows or labels: name files, or ask a collector");
     }
-    files.report(sides, FileOptions { profile_type: profile_type.clone(), by: by.map(By::normalization), sample_weight: None })
+    files.report(sides, FileOptions { profile_type: profile_type.clone(), by, sample_weight: None, generics })
 }
 
 fn answer(arguments: &Arguments) -> Result<Outcome> {

@@ -5,7 +5,8 @@ use flamekeeper_symbolizer::{Symbolize, Symbolized};
 
 use super::folded::greatest_common_divisor;
 use super::{FileError, ProfileFile, Selected};
-use crate::query::diff::{Diff, Normalization, SideProfile, Unit};
+use crate::query::Generics;
+use crate::query::diff::{Diff, Normalization, Shown, SideProfile, Unit};
 use crate::render::{DiffSide, Report};
 use crate::store::MergedProfile;
 
@@ -28,6 +29,8 @@ pub struct FileOptions {
     /// What a sample weighs in folded text; by default the greatest number that all values of all files are a multiple of. That is never
     /// less than what a sample weighs where all weigh the same, so intervals are rather too wide.
     pub sample_weight: Option<u64>,
+    /// Whether generic functions are kept apart.
+    pub generics: Generics,
 }
 
 /// Why files cannot be compared.
@@ -103,7 +106,8 @@ pub fn compared(sides: [Vec<NamedFile>; 2], options: &FileOptions) -> Result<Rep
     // Only rates know of time: where runs do the same work, one that took longer (on a busy machine) did not do more.
     let profiles = [side("a", a, by == Normalization::Cores, spread), side("b", b, by == Normalization::Cores, spread)];
     let profile_type = first.unwrap_or_default();
-    let diff = Diff::of(&profile_type, profiles, by, &Unnamed, 1);
+    let shown = Shown { nodes: 1, generics: options.generics, path: Vec::new() };
+    let diff = Diff::shown(&profile_type, profiles, by, &Unnamed, &shown);
     let nowhere = Window::new(Timestamp(0), Timestamp(0));
     let sides = names.each_ref().map(|names| DiffSide { window: nowhere, query: names });
     let mut report = Report::of(&diff, &profile_type, sides, usize::MAX);

@@ -4,7 +4,7 @@ use super::QueryState;
 use super::answer::{Answer, Body};
 use super::error::ApiError;
 use super::params::Params;
-use crate::query::diff::{Diff, Normalization, gather};
+use crate::query::diff::{Diff, Normalization, Shown, gather, gather_whole};
 use crate::render::{DiffSide, Report, diff_json};
 use crate::store::Selection;
 use crate::watch;
@@ -25,10 +25,16 @@ pub(super) fn answer(state: &QueryState, mut params: Params) -> Result<Answer, A
     let generics = params.generics()?;
     let nodes = params.value("max_nodes", "a whole number of nodes from 1 to 1000000", |nodes| (1..=1_000_000).contains(nodes))?;
     let limit = params.value("limit", "a whole number of functions, 0 for all", |_| true)?.unwrap_or(DEFAULT_FUNCTIONS);
+    let path = params.path();
     let closed = params.finish()?;
+    if !path.is_empty() && format != Format::Json {
+        return Err(ApiError::Parameter("path chooses a part of the tree, which only format=json has; leave one of them out".to_owned()));
+    }
+    let gather = if path.is_empty() { gather } else { gather_whole };
     let profiles = [gather(&*state.store, &a)?, gather(&*state.store, &b)?];
     watch::check()?;
-    let diff = Diff::with_generics(&profile_type, profiles, normalization, &*state.symbols, nodes.unwrap_or(DEFAULT_NODES), generics);
+    let shown = Shown { nodes: nodes.unwrap_or(DEFAULT_NODES), generics, path };
+    let diff = Diff::shown(&profile_type, profiles, normalization, &*state.symbols, &shown);
     let queries = [&a, &b].map(|selection| selection.selector.to_string());
     let sides = [DiffSide { window: a.window, query: &queries[0] }, DiffSide { window: b.window, query: &queries[1] }];
     let limit = if limit == 0 { usize::MAX } else { limit };
@@ -43,7 +49,7 @@ pub(super) fn answer(state: &QueryState, mut params: Params) -> Result<Answer, A
 }
 
 /// What is answered.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Format {
     /// The tree and all functions.
     Json,
@@ -72,10 +78,16 @@ fn side(params: &mut Params, profile_type: &str, [query, from, to]: [&'static st
 }
 
 fn normalization(params: &mut Params) -> Result<Normalization, ApiError> {
-    match params.text("by").as_deref() {
-        None | Some("cores") => Ok(Normalization::Cores),
-        Some("share") => Ok(Normalization::Share),
-        Some("samples") => Ok(Normalization::Samples),
-        Some(other) => Err(ApiError::Parameter(format!("by is {other:?}; it must be cores, share or samples"))),
+    let counted = "a whole number of requests greater than 0";
+    let requests = [params.value("requests_a", counted, |_| true)?, params.value("requests_b", counted, |_| true)?];
+    let by = params.text("by");
+    match (by.as_deref(), requests) {
+        (Some("requests"), [Some(a), Some(b)]) => Ok(Normalization::Requests([a, b])),
+        (Some("requests"), _) => Err(ApiError::Parameter(format!("by=requests needs requests_a and requests_b, each {counted}"))),
+        (_, [Some(_), _] | [_, Some(_)]) => Err(ApiError::Parameter("requests_a and requests_b go with by=requests".to_owned())),
+        (None | Some("cores"), _) => Ok(Normalization::Cores),
+        (Some("share"), _) => Ok(Normalization::Share),
+        (Some("samples"), _) => Ok(Normalization::Samples),
+        (Some(other), _) => Err(ApiError::Parameter(format!("by is {other:?}; it must be cores, share, samples or requests"))),
     }
 }

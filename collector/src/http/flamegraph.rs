@@ -6,14 +6,11 @@ use super::params::Params;
 use super::{QueryState, top};
 use crate::render::{self, DEFAULT_MIN_SHARE, pprof};
 
-/// Between the names of a path: U+001F, the unit separator.
-const PATH_SEPARATOR: char = '\u{1f}';
-
 pub(super) fn answer(state: &QueryState, mut params: Params) -> Result<Answer, ApiError> {
     let selection = params.selection()?;
     let generics = params.generics()?;
     let format = Format::read(&mut params)?;
-    let path: Vec<String> = params.text("path").map(|path| path.split(PATH_SEPARATOR).map(str::to_owned).collect()).unwrap_or_default();
+    let path = params.path();
     let closed = params.finish()?;
     let title = format!("{} of {}", selection.profile_type, selected(&selection.selector.to_string()));
     let profile = top::profile(state, selection, generics)?.zoom(&path);

@@ -9,6 +9,7 @@ mod deploys;
 mod diff;
 mod error;
 mod flamegraph;
+mod heatmap;
 mod leaks;
 mod level;
 mod params;
@@ -74,6 +75,7 @@ pub fn query_routes(state: QueryState, queries: &Arc<Queries>) -> Router {
         .route("/api/v1/top", work::get(top::answer))
         .route("/api/v1/leaks", work::get(leaks::answer))
         .route("/api/v1/timeseries", work::get(timeseries::answer))
+        .route("/api/v1/heatmap", work::get(heatmap::answer))
         .route("/api/v1/services", work::get(catalog::services))
         .route("/api/v1/hosts", work::get(catalog::hosts))
         .route("/api/v1/labels", work::get(catalog::labels))

@@ -15,6 +15,9 @@ use crate::store::Selection;
 /// A window that ended this long ago is closed: batches of it come late only where an agent was cut off.
 const CLOSED_AFTER: u64 = 120 * Timestamp::SECOND;
 
+/// Between the names of a path: U+001F, the unit separator.
+const PATH_SEPARATOR: char = '\u{1f}';
+
 /// The parameters that are not read yet.
 #[derive(Debug)]
 pub struct Params {
@@ -107,6 +110,11 @@ impl Params {
             Some("fold") => Ok(Generics::Folded),
             Some(other) => Err(ApiError::Parameter(format!("generics is {other:?}; it must be keep or fold"))),
         }
+    }
+
+    /// `path`: names of functions, root first; empty where it is not given.
+    pub fn path(&mut self) -> Vec<String> {
+        self.text("path").map(|path| path.split(PATH_SEPARATOR).map(str::to_owned).collect()).unwrap_or_default()
     }
 
     /// `from`, `to`, `type` and `query`.

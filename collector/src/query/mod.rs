@@ -5,6 +5,7 @@
 //! does I/O but the [`flamekeeper_symbolizer::Symbolize`] that is handed in.
 
 pub mod diff;
+pub mod heatmap;
 mod names;
 mod profile;
 mod prune;

@@ -200,7 +200,9 @@ pub(super) fn smallest_change_seen(diff: &Diff) -> String {
     let told = |smallest: f64| {
         let size = diff.sides[0].total / 20.0;
         let part = if size > 0.0 { 100.0 * smallest / size } else { 0.0 };
-        let unit = diff.normalization.unit();
+        let unit = diff.normalization.unit_text(&diff.unit);
+        // As much smaller as the unit in words is larger.
+        let smallest = if diff.in_milliseconds() { smallest / 1e6 } else { smallest };
         format!(
             "with these samples a change of {smallest:.4} {unit} is seen 80 % of the time in a function that takes 5 % of A ({part:.0} % of the function)"
         )

@@ -79,6 +79,11 @@ pub struct Statistics {
     pub tested: usize,
 }
 
+impl Statistics {
+    /// Where nothing was tested.
+    pub const NONE: Self = Self { dispersion: 1.0, fdr: FDR, flagged: 0, tested: 0 };
+}
+
 /// The changes of all functions, in their order.
 #[must_use]
 pub fn changes(cells: &[Cell], exposures: Exposures, functions: &[FunctionCounts]) -> (Vec<Change>, Statistics) {

@@ -64,6 +64,18 @@ export interface TimeseriesAnswer {
   completeness: Completeness;
 }
 
+/** `GET /api/v1/heatmap`: CPU samples by parts of seconds. */
+export interface HeatmapAnswer {
+  /** Unix seconds, whole. */
+  from: number;
+  seconds: number;
+  /** Parts of a second. */
+  rows: number;
+  samples: number;
+  /** `rows` for each second. */
+  values: number[];
+}
+
 export interface ServiceRow {
   service: string;
   versions: string[];

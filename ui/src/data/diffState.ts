@@ -3,7 +3,7 @@
 import { DIFF_SORTS, type DiffSort, type Width } from "./diff";
 import { formatPath, parsePath, type FramePath } from "./path";
 import { formatRelative, formatTime, isRelative, parseTime } from "./time";
-import type { Direction, View } from "./url";
+import type { Direction, Generics, View } from "./url";
 
 /** What one side selects, and when. */
 export interface Side {
@@ -11,6 +11,9 @@ export interface Side {
   readonly from: string;
   readonly to: string;
 }
+
+/** What values are divided by: seconds of hosts, the side's total, requests. */
+export type By = "cores" | "share" | "requests";
 
 export interface DiffState {
   /** Before. */
@@ -23,7 +26,11 @@ export interface DiffState {
   readonly version: string;
   readonly previous: string;
   readonly type: string;
-  readonly by: "cores" | "share";
+  readonly by: By;
+  /** Requests that each side served, as whole numbers; empty unless values are by them. */
+  readonly requests_a: string;
+  readonly requests_b: string;
+  readonly generics: Generics;
   readonly width: Width;
   readonly view: View;
   readonly direction: Direction;
@@ -41,7 +48,7 @@ export const DIFF_DEFAULTS: DiffState = {
   a: { query: "", from: "-75m", to: "-1h" },
   b: { query: "", from: "-15m", to: "now" },
   deploy: "", version: "", previous: "",
-  type: "cpu", by: "cores", width: "both", view: "split", direction: "flame", sort: "rank", only: false, whole: false,
+  type: "cpu", by: "cores", requests_a: "", requests_b: "", generics: "keep", width: "both", view: "split", direction: "flame", sort: "rank", only: false, whole: false,
   filter: "", search: "", path: [],
 };
 
@@ -58,7 +65,8 @@ export function parseDiff(search: string): DiffState {
     a: side("a"), b: side("b"),
     deploy: text("deploy"), version: text("version"), previous: text("previous"),
     type: p.get("type") ?? "cpu",
-    by: one("by", ["cores", "share"]),
+    ...byRequests(p.get("requests_a") ?? "", p.get("requests_b") ?? "", one("by", ["cores", "share", "requests"])),
+    generics: one("generics", ["keep", "fold"]),
     width: one("width", ["both", "a", "b"]),
     view: one("view", ["split", "flame", "table"]),
     direction: one("direction", ["flame", "icicle"]),
@@ -68,6 +76,17 @@ export function parseDiff(search: string): DiffState {
     filter: text("filter"), search: text("search"),
     path: parsePath(p.get("path") ?? ""),
   };
+}
+
+/** Whether a text is a number of requests: whole, and greater than 0. */
+export function isCount(text: string): boolean {
+  return /^[0-9]{1,15}$/.test(text) && Number(text) > 0;
+}
+
+// By requests only where both counts are there.
+function byRequests(a: string, b: string, by: By): Pick<DiffState, "by" | "requests_a" | "requests_b"> {
+  const counted = by === "requests" && isCount(a) && isCount(b);
+  return { by: by === "requests" && !counted ? "cores" : by, requests_a: counted ? a : "", requests_b: counted ? b : "" };
 }
 
 function asTexts({ a, b, path, only, whole, ...texts }: DiffState): Record<string, string> {

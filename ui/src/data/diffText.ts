@@ -32,6 +32,7 @@ export function formatIn(diff: InUnits, value: number): string {
   const abs = Math.abs(value);
   const sign = value < 0 ? "−" : "";
   if (diff.unit === "share") return abs < 0.00005 ? "0" : sign + formatShare(abs);
+  if (diff.unit === "request") return abs === 0 ? "0" : `${sign}${formatValue(abs, diff.weight_unit)}`;
   if (diff.unit === "cores" && !isCores(diff)) return `${sign}${formatValue(abs, diff.weight_unit)}/s`;
   const shown = inThousandths(diff) ? abs * 1000 : abs;
   return shown < 0.005 ? "0" : sign + (shown < 1 ? shown.toFixed(2) : significant(shown));
@@ -40,6 +41,7 @@ export function formatIn(diff: InUnits, value: number): string {
 /** The unit, for a heading. */
 export function unitOf(diff: InUnits): string {
   if (diff.unit === "share") return "share";
+  if (diff.unit === "request") return diff.weight_unit === "nanoseconds" ? "of CPU a request" : "a request";
   return isCores(diff) ? (inThousandths(diff) ? "millicores a host" : "cores a host") : diff.unit === "cores" ? "a host" : diff.unit;
 }
 

@@ -10,6 +10,8 @@ export type Pane = "graph" | "tree" | "callers";
 export type ColorMode = "module" | "kernel" | "package";
 /** Whether functions that differ by their type arguments alone are one. */
 export type Generics = "keep" | "fold";
+/** The rate over time, or samples by second and tenth of a second. */
+export type ChartKind = "rate" | "subsecond";
 export type SortKey = "self" | "total" | "name";
 
 /** Everything the Explore page shows, as its address holds it. Defaults are left out of the address. */
@@ -20,6 +22,8 @@ export interface ExploreState {
   readonly type: string;
   /** Label by which the time series is split. */
   readonly by: string;
+  /** What stands over the graph. */
+  readonly chart: ChartKind;
   readonly generics: Generics;
   readonly path: FramePath;
   /** What was done to the tree, in order; the path is one in the result. */
@@ -45,6 +49,7 @@ export const DEFAULTS: ExploreState = {
   to: "now",
   type: "cpu",
   by: "service",
+  chart: "rate",
   generics: "keep",
   path: [],
   transforms: [],
@@ -76,6 +81,7 @@ export function parseState(search: string): ExploreState {
     to: text("to"),
     type: text("type"),
     by: text("by"),
+    chart: one("chart", ["rate", "subsecond"]),
     generics: one("generics", ["keep", "fold"]),
     path: parsePath(p.get("path") ?? ""),
     transforms: parseTransforms(p.get("transforms") ?? ""),

@@ -2,7 +2,7 @@ import { functionOf, ratio, type Diff, type Pair } from "../data/diff";
 import { formatChange, formatIn, formatRatio, unitOf } from "../data/diffText";
 import { hovered, selected } from "../explore/focus";
 import { Interval, VerdictTag } from "./DiffTable";
-import { diff, graph, lacking, tree } from "./store";
+import { diff, drawn, graph, lacking, tree } from "./store";
 
 /** The line that is always there: what the mouse is on, else the keyboard, else the zoom. */
 export function DiffDetails() {
@@ -14,7 +14,7 @@ export function DiffDetails() {
   const node = mouse ? mouse.node : selected.value >= 0 && selected.value < made.tree.count ? selected.value : view.node;
   const { frames } = made.tree;
   const frame = made.tree.frame[node];
-  const f = node > 0 ? functionOf(now, frame) : null;
+  const f = node > 0 && drawn.value ? functionOf(drawn.value, frame) : null;
   const at = ([a, b]: Pair<Float64Array>): Pair<number> => [a[node], b[node]];
   return (
     <div class="details" data-testid="details">

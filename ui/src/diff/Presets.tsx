@@ -1,15 +1,14 @@
 import { useEffect, useState } from "preact/hooks";
 import type { Deploy } from "../data/answers";
 import { apiUrl, getJson } from "../data/api";
-import { earlier, lengthOf, type Side } from "../data/diffState";
+import { earlier, lengthOf, type By, type Side } from "../data/diffState";
 import { selectedValue, withValue } from "../data/selector";
 import { formatLocal, formatSpan } from "../data/time";
 import { Choice } from "../explore/Choice";
-import { CopyLink } from "../explore/CopyLink";
 import { Icon } from "../explore/icons";
 import { Menu } from "../explore/Menu";
-import { formatDiff } from "../data/diffState";
-import { choose, chooseDeploy, deploys, go, isReadable, pinned, refresh, service, services, state, types } from "./store";
+import { Requests } from "./Requests";
+import { choose, chooseDeploy, deploys, go, isReadable, refresh, service, services, state, types } from "./store";
 
 /** What is compared, by one click: a service before and after a deploy, the same some time earlier, two versions, two hosts. */
 export function Presets() {
@@ -25,17 +24,18 @@ export function Presets() {
         <Earlier seconds={86400} text="−1 d" />
         <Earlier seconds={604800} text="−7 d" />
       </div>
-      <Pair label="version" />
-      <Pair label="host" />
+      <div class="group" role="group" aria-label="Two of a kind">
+        <Pair label="version" />
+        <Pair label="host" />
+      </div>
       <span class="spacer" />
       <label class="control select"><span class="control-key">Type</span>
         <select value={type} aria-label="Profile type" onChange={(e) => choose({ type: e.currentTarget.value })}>
           {(kinds.includes(type) ? kinds : [type, ...kinds]).map((t) => <option key={t} value={t}>{t}</option>)}
         </select>
       </label>
-      <Choice label="Values" value={by} options={[["cores", "Rate", "for each host and second of it: what it costs"], ["share", "Share", "of each side's total: what it is made of"]]} onChange={(value) => go({ by: value as "cores" | "share" }, "replace")} />
+      <Choice label="Values" value={by} options={[["cores", "Rate", "for each host and second of it: what it costs"], ["share", "Share", "of each side's total: what it is made of"]]} onChange={(value) => go({ by: value as By, requests_a: "", requests_b: "" }, "replace")}><Requests /></Choice>
       <button type="button" class="control" title="Load again" aria-label="Load again" onClick={refresh}><Icon name="refresh" /></button>
-      <CopyLink pinned={() => formatDiff({ ...state.peek(), ...pinned() })} pin={() => go(pinned(), "replace")} />
     </section>
   );
 }

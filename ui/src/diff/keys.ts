@@ -1,5 +1,5 @@
 import { GRAPH_KEYS, type Keys } from "../explore/keyboard";
-import { go, state } from "./store";
+import { go, state, switchGenerics } from "./store";
 import { swap } from "./Sides";
 
 /** Every key and what it does, for the help. */
@@ -7,6 +7,7 @@ export const KEYS: typeof GRAPH_KEYS = [
   ...GRAPH_KEYS.slice(0, -1),
   ["w", "frames as wide as in both, A, or B"],
   ["x", "exchange A and B"],
+  ["g", "one function of those that differ by type arguments alone, or each"],
   ...GRAPH_KEYS.slice(-1),
 ];
 
@@ -22,4 +23,5 @@ export const ACTIONS: Keys = {
   i: () => go({ direction: "icicle" }, "replace"),
   w: () => go({ width: NEXT[state.peek().width] }, "replace"),
   x: swap,
+  g: switchGenerics,
 };

@@ -1,10 +1,10 @@
 import { batch, computed, effect, signal } from "@preact/signals";
 import type { CompareAnswer, DeploysAnswer, DiffAnswer, LabelsAnswer, ServicesAnswer, TypesAnswer } from "../data/answers";
 import { apiUrl } from "../data/api";
-import { timed } from "../data/decode";
+import { timed, type CallTree } from "../data/decode";
 import { decodeDiff, diffRows, diffTree, marksOf, type Diff } from "../data/diff";
 import { formatDiff, parseDiff, type DiffState, type Side } from "../data/diffState";
-import { formatPath, parsePath, resolvePath } from "../data/path";
+import { formatPath, isPruned, parsePath, pathParameter, resolvePath, type FramePath } from "../data/path";
 import { Resource } from "../data/resource";
 import { parseSelector, selectedValue } from "../data/selector";
 import { formatTime } from "../data/time";
@@ -37,15 +37,23 @@ export function go(change: Partial<DiffState>, how: "push" | "replace" = "push")
 
 /** Compares other sides; how the ones before were chosen means nothing to them. */
 export function choose(change: Partial<DiffState>): void {
-  address.go({ deploy: "", version: "", previous: "", path: [], ...change }, "push", "");
+  address.go({ deploy: "", version: "", previous: "", path: [], ...uncounted(), ...change }, "push", "");
 }
 
 /** Asks which windows to compare before and after a deploy of a service: the last one where no version is named. */
 export function chooseDeploy(service: string, version = "", previous = ""): void {
-  address.go({ deploy: service, version, previous, path: [] }, "push", "");
+  address.go({ deploy: service, version, previous, path: [], ...uncounted() }, "push", "");
+}
+
+// Requests that were counted for other windows mean nothing.
+function uncounted(): Partial<DiffState> {
+  const { by } = state.peek();
+  return { by: by === "requests" ? "cores" : by, requests_a: "", requests_b: "" };
 }
 
 const loaded = new Resource<DiffAnswer, Diff>(timed(decodeDiff));
+/** The exact tree under the zoom, where the whole one was pruned there. */
+const detail = new Resource<DiffAnswer, Diff>(timed(decodeDiff));
 const compared = new Resource<CompareAnswer, CompareAnswer>(identity);
 export const services = new Resource<ServicesAnswer, ServicesAnswer>(identity);
 export const types = new Resource<TypesAnswer, TypesAnswer>(identity);
@@ -55,16 +63,72 @@ export const deploys = new Resource<DeploysAnswer, DeploysAnswer>(identity);
 /** The diff's state, for loading and errors; and that of the question which windows to compare. */
 export const diffState = loaded.state;
 export const compareState = compared.state;
+export const detailState = detail.state;
 
 // By identity, so that progress of a request under way does not lay out anew.
 export const diff = computed(() => loaded.state.value.value);
 const width = computed(() => state.value.width);
-/** The tree with frames as wide as asked. */
-export const tree = computed(() => diff.value && diffTree(diff.value, width.value));
-export const marks = computed(() => diff.value && tree.value && marksOf(diff.value, tree.value));
-
 const pathText = computed(() => formatPath(state.value.path));
 const searchText = computed(() => state.value.search);
+
+/** The whole tree with frames as wide as asked. */
+const wholeTree = computed(() => diff.value && diffTree(diff.value, width.value));
+
+const loadedFrom = computed(() => loaded.state.value.url);
+
+// The question of the answer on the page, with its times as they were answered; what the detail under a place is asked for begins with it.
+const answered = computed(() => {
+  const now = diff.value;
+  const asked = new URLSearchParams(loadedFrom.value.split("?")[1] ?? "");
+  if (!now || asked.size === 0) return null;
+  for (const [name, side] of [["a", now.a], ["b", now.b]] as const) {
+    asked.set(`from_${name}`, formatTime(side.from));
+    asked.set(`to_${name}`, formatTime(side.to));
+  }
+  return Object.fromEntries(asked);
+});
+const detailBase = computed(() => {
+  const parameters = answered.value;
+  return parameters && `${apiUrl("diff", { ...parameters, max_nodes: NODES })}&path=`;
+});
+
+/** Whether a tree holds everything below a place. */
+function isExact(tree: CallTree, path: FramePath): boolean {
+  const { node, found } = resolvePath(tree, path);
+  return found === path.length && !isPruned(tree, node);
+}
+
+const detailValue = computed(() => detail.state.value.value);
+const detailFrom = computed(() => detail.state.value.url);
+const detailTree = computed(() => detailValue.value && diffTree(detailValue.value, width.value));
+
+/** Whether the detail that is there is of this answer and holds everything below the zoom. */
+const isDetailed = computed(() => {
+  const [base, made, path] = [detailBase.value, detailTree.value, parsePath(pathText.value)];
+  return base !== null && made !== null && path.length > 0 && detailFrom.value.startsWith(base) && resolvePath(made.tree, path).found === path.length && (detailFrom.value === base + encodeURIComponent(pathParameter(path)) || isExact(made.tree, path));
+});
+
+/** The address of the exact answer under the zoom; empty where what is there is exact. */
+const detailUrl = computed(() => {
+  const [base, made, path] = [detailBase.value, wholeTree.value, parsePath(pathText.value)];
+  if (base === null || !made || path.length === 0 || isDetailed.value || isExact(made.tree, path)) return "";
+  return base + encodeURIComponent(pathParameter(path));
+});
+
+/** Whether narrow functions below the zoom are still missing. */
+export const isCoarse = computed(() => detailUrl.value !== "");
+
+/** What is drawn: the whole, or the exact detail under the zoom; what is said of functions is said of the whole. */
+export const drawn = computed(() => {
+  const [now, detailed] = [diff.value, isDetailed.value ? detailValue.value : null];
+  if (!now || !detailed) return now;
+  const { frames, depth, frame, self, cut } = detailed;
+  return { ...now, frames, depth, frame, self, cut };
+});
+/** Its tree. */
+export const tree = computed(() => (isDetailed.value ? detailTree.value : wholeTree.value));
+export const marks = computed(() => drawn.value && tree.value && marksOf(drawn.value, tree.value));
+
 const shown = computed(() => {
   const made = tree.value;
   return made && { tree: made.tree, node: resolvePath(made.tree, parsePath(pathText.value)).node };
@@ -122,10 +186,10 @@ export function refresh(): void {
 }
 
 const question = computed(() => {
-  const { deploy, a, b, type, by, whole } = state.value;
+  const { deploy, a, b, type, by, requests_a, requests_b, generics, whole } = state.value;
   if (deploy !== "") return "";
   const side = (name: string, { query, from, to }: Side) => ({ [`query_${name}`]: query, [`from_${name}`]: from, [`to_${name}`]: to });
-  return apiUrl("diff", { type, ...side("a", a), ...side("b", b), by, max_nodes: whole ? ALL_NODES : NODES, limit: whole ? 0 : FUNCTIONS });
+  return apiUrl("diff", { type, ...side("a", a), ...side("b", b), by, requests_a, requests_b, generics: generics === "fold" ? generics : "", max_nodes: whole ? ALL_NODES : NODES, limit: whole ? 0 : FUNCTIONS });
 });
 const comparison = computed(() => {
   const { deploy, version, previous } = state.value;
@@ -147,6 +211,16 @@ export function pinned(): Partial<DiffState> {
   return { a: pin(a, now.a), b: pin(b, now.b) };
 }
 
+/** Where the report of what is on the page is, in one of its formats; the address alone, where nothing has been answered. */
+export function reportUrl(format: "markdown" | "text" | "report"): string {
+  return apiUrl("diff", { ...answered.value, max_nodes: 1, limit: format === "report" ? 0 : 50, format });
+}
+
+/** Makes one function of those that differ by their type arguments alone, or parts them again; a zoom goes by names, which are others then. */
+export function switchGenerics(): void {
+  go({ generics: state.peek().generics === "fold" ? "keep" : "fold", path: [] });
+}
+
 // What the collector chose becomes the state, so that the link shows the same tomorrow.
 function takeUp({ a, b, why: text }: CompareAnswer): void {
   const side = ({ query, from, to }: CompareAnswer["a"]): Side => ({ query, from: formatTime(from), to: formatTime(to) });
@@ -164,6 +238,10 @@ export function startDiff(): void {
     generation.value;
     const url = comparison.value;
     if (url !== "") void compared.load(url);
+  });
+  effect(() => {
+    const url = detailUrl.value;
+    if (url !== "") void detail.load(url);
   });
   effect(() => {
     const { value, url } = compared.state.value;

@@ -1,35 +1,56 @@
 import { useEffect, useRef } from "preact/hooks";
-import { effect } from "@preact/signals";
-import { StackChart, type ChartScene } from "../chart/chart";
+import { effect, signal } from "@preact/signals";
+import type { ComponentType } from "preact";
+import { Chart, stacked, type Scene } from "../chart/chart";
 import type { TimeseriesAnswer } from "../data/answers";
 import { stack } from "../data/stack";
 import { selectedValue, withValue } from "../data/selector";
 import { formatRate, significant } from "../data/units";
 import { seriesColors } from "../flame/palette";
+import { ChartKind } from "./ChartKind";
 import { DeployMarkers } from "./DeployMarkers";
 import { deploys, go, labels, reselect, series, state } from "./store";
 import { dark } from "./theme";
 import { showWindow, widenWindow } from "./window";
 
-/** The rate over the window, stacked by a label; dragging selects a window. */
+// Fetched by who looks at it only.
+const Heatmap = signal<ComponentType | null>(null);
+
+/** What happened over the window: the rate, or samples within each second. */
 export function TimeSeries() {
+  const { chart } = state.value;
+  const subsecond = chart === "subsecond";
+  useEffect(() => {
+    if (subsecond && !Heatmap.peek()) void import("../heatmap/Heatmap").then((module) => (Heatmap.value = module.Heatmap));
+  }, [subsecond]);
+  const Shown = Heatmap.value;
+  return (
+    <section class="timeseries" data-testid="timeseries" aria-label="Over time. Drag to select a window, double-click for a wider one.">
+      {!subsecond ? <Rate /> : Shown ? <Shown /> : <div class="chart" />}
+    </section>
+  );
+}
+
+/** The rate over the window, stacked by a label; dragging selects a window. */
+function Rate() {
   const box = useRef<HTMLDivElement>(null);
   useEffect(() => (box.current ? mountChart(box.current) : undefined), []);
   const answer = series.state.value.value;
   const error = series.state.value.error;
   return (
-    <section class="timeseries" data-testid="timeseries" aria-label="Over time. Drag to select a window, double-click for a wider one.">
+    <>
       <div class="chart" ref={box}>
         {answer && deploys.value && <DeployMarkers deploys={deploys.value} from={answer.from} to={answer.from + answer.step * answer.points} named={selectedValue(state.value.query, "service") === null} />}
         {error && !answer && <p class="chart-error">{error.message}</p>}
       </div>
       <aside class="legend">
+        <ChartKind>{answer?.unit === "nanoseconds" && <span class="legend-unit" title="CPU cores, the mean over the window">cores, mean</span>}</ChartKind>
         <label class="legend-by">by <select value={state.value.by} aria-label="Split the time series by" onChange={(e) => go({ by: e.currentTarget.value }, "replace")}>
           {byChoices().map((label) => <option key={label} value={label}>{label}</option>)}
-        </select>{answer?.unit === "nanoseconds" && <span class="legend-unit">cores, mean</span>}</label>
+        </select></label>
         {answer && <Legend answer={answer} />}
       </aside>
-    </section>
+    </>
   );
 }
 
@@ -62,7 +83,7 @@ function Legend({ answer }: { answer: TimeseriesAnswer }) {
 }
 
 function mountChart(box: HTMLElement): () => void {
-  const chart = new StackChart(box, (from, to) => showWindow(Math.floor(from), Math.ceil(to)));
+  const chart = new Chart(box, (from, to) => showWindow(Math.floor(from), Math.ceil(to)));
   const draw = effect(() => {
     const answer = series.state.value.value;
     chart.show(answer && answer.points > 0 ? scene(answer, dark.value) : null);
@@ -76,10 +97,10 @@ function mountChart(box: HTMLElement): () => void {
   };
 }
 
-function scene(answer: TimeseriesAnswer, isDark: boolean): ChartScene {
+function scene(answer: TimeseriesAnswer, isDark: boolean): Scene {
   const ink = isDark ? "#8f8d88" : "#77746d";
   const colors = seriesColors(answer.series.map((s) => s.label), isDark);
-  return {
+  return stacked({
     stack: stack(answer),
     from: answer.from,
     to: answer.from + answer.step * answer.points,
@@ -87,5 +108,5 @@ function scene(answer: TimeseriesAnswer, isDark: boolean): ChartScene {
     label: (v) => (answer.unit === "nanoseconds" ? significant(v) : formatRate(v, answer.unit, 1)),
     ink,
     line: isDark ? "#26282c" : "#eeece8",
-  };
+  });
 }

@@ -11,6 +11,7 @@ export const KEYS: typeof GRAPH_KEYS = [
   ["c", "callers and callees of the selected function"],
   ["g", "one function of those that differ by type arguments alone, or each"],
   ["Tab", "into table and rows: ↑ ↓ move, Enter picks"],
+  ["h", "the rate over time, or samples within each second"],
   ["[  ]", "one window back or forth"],
   ...GRAPH_KEYS.slice(-1),
 ];
@@ -27,6 +28,7 @@ export const ACTIONS: Keys = {
   d: () => showPane("tree"),
   c: callersOfSelected,
   g: switchGenerics,
+  h: () => go({ chart: state.peek().chart === "rate" ? "subsecond" : "rate" }, "replace"),
   "[": () => stepWindow(-1),
   "]": () => stepWindow(1),
 };

@@ -1,6 +1,8 @@
 import type { CallTree } from "../data/decode";
 import type { ClientRect, FlameEngine } from "../flame/engine";
 import { timings } from "../data/decode";
+import { applyTransforms, type Transform } from "../data/transform";
+import { searchIn } from "../flame/search";
 import type { Graph } from "./graph";
 
 /** A read-only handle for end-to-end tests; nothing on the page uses it. */
@@ -13,8 +15,13 @@ export interface TestHandle {
   rectOf(name: string): ClientRect | null;
   /** Share (0 to 1) of the view that the search matches; null without a search. */
   readonly matchedShare: number | null;
-  /** Milliseconds of the last decode, and of the last layout and paint. */
-  readonly timings: { decode: number; draw: number };
+  /** Milliseconds of the last decode, and of the last layout and paint; when a tree was painted for the first time, since the page began. */
+  readonly timings: { decode: number; draw: number; firstDraw: number };
+  /** Milliseconds that a search in what is shown takes, and that a transform of it takes. */
+  timeSearch(text: string): number;
+  timeTransform(transform: Transform): number;
+  /** The function in the middle of the widest path, with its module: something to transform. */
+  readonly somewhere: { name: string; module: string } | null;
 }
 
 declare global {
@@ -35,11 +42,31 @@ export function installTestHandle(engine: FlameEngine, graph: Graph): void {
       return result.value / view.tree.total[view.node];
     },
     get timings() {
-      return { decode: timings.decode, draw: engine.lastDraw };
+      return { decode: timings.decode, draw: engine.lastDraw, firstDraw: engine.firstDraw };
+    },
+    timeSearch: (text: string) => timed(() => searchIn(graph.shown.peek(), text)),
+    timeTransform: (transform: Transform) => timed(() => engine.tree && applyTransforms(engine.tree, [transform])),
+    get somewhere() {
+      return engine.tree && somewhere(engine.tree);
     },
     hoverAt: (x: number, y: number) => nodeAt(engine, x, y),
     rectOf: (name: string) => widest(engine, name),
   });
+}
+
+function timed(run: () => unknown): number {
+  const began = performance.now();
+  run();
+  return performance.now() - began;
+}
+
+// Children stand by their total, so the first child is the widest.
+function somewhere({ end, frame, frames }: CallTree): { name: string; module: string } {
+  let node = 0;
+  let depth = 0;
+  while (node + 1 < end[node]) [node, depth] = [node + 1, depth + 1];
+  const f = frame[Math.max(1, node - (depth >> 1))];
+  return { name: frames.name[f], module: frames.module[f] };
 }
 
 function nodeAt(engine: FlameEngine, x: number, y: number) {

@@ -33,6 +33,8 @@ interface Motion {
 export class FlameEngine {
   /** Milliseconds of the last layout and paint. */
   lastDraw = 0;
+  /** When a tree was painted for the first time, in milliseconds since the page began; 0 before. */
+  firstDraw = 0;
   onScroll: () => void = () => undefined;
 
   #tree: CallTree | null = null;
@@ -289,6 +291,7 @@ export class FlameEngine {
     const top = (row: number) => this.#top(row);
     paint(ctx, { tree, rects: this.#rects, palette, fill: this.#fill, width: this.#width, top, matching: this.#matching, zoom: this.#zoom }, this.#measure);
     this.lastDraw = performance.now() - began;
+    this.firstDraw ||= began + this.lastDraw;
     this.#drawOverlay();
     this.onScroll();
   }

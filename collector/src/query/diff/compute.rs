@@ -7,7 +7,7 @@ use flamekeeper_profile::{Frame, FrameKind, Merged, SampleType, StackId, Value, 
 use flamekeeper_symbolizer::Symbolize;
 
 use super::neighbours::renamed;
-use super::{Diff, FunctionDiff, Normalization, SideProfile, SideSummary, place, tree};
+use super::{Diff, FunctionDiff, Normalization, Shown, SideProfile, SideSummary, place, tree};
 use crate::query::top::Function;
 use crate::query::{Generics, Profile, SymbolizedProfile};
 use crate::store::MergedProfile;
@@ -54,18 +54,18 @@ impl Diff {
         symbols: &dyn Symbolize,
         most_nodes: usize,
     ) -> Self {
-        Self::with_generics(profile_type, sides, normalization, symbols, most_nodes, Generics::Kept)
+        let shown = Shown { nodes: most_nodes, generics: Generics::Kept, path: Vec::new() };
+        Self::shown(profile_type, sides, normalization, symbols, &shown)
     }
 
-    /// The same with generic functions kept apart or folded.
+    /// The same, and what of it is made.
     #[must_use]
-    pub fn with_generics(
+    pub fn shown(
         profile_type: &str,
         sides: [SideProfile; 2],
         normalization: Normalization,
         symbols: &dyn Symbolize,
-        most_nodes: usize,
-        generics: Generics,
+        shown: &Shown,
     ) -> Self {
         let mut pool = Pool { merged: Merged::new(), known: SampleType::plain("", "") };
         let values = [0, 1].map(|side: usize| pool.absorb(&sides[side].merged.merged));
@@ -83,41 +83,50 @@ impl Diff {
             completeness: flamekeeper_profile::Completeness::default(),
         }
         .symbolize(symbols)
-        .with_generics(generics);
+        .with_generics(shown.generics);
         let weight_of_a_sample = sample_weight(&values);
         let (group_of, functions) = named.groups();
+        let scale = weight_of_a_sample.unwrap_or(1.0);
+        // Weights per exposure in the diff's unit: a share is one already, CPU time becomes cores.
+        let factor = match normalization {
+            Normalization::Cores => scale * if unit == "nanoseconds" { 1e-9 } else { 1.0 },
+            Normalization::Requests(_) => scale,
+            Normalization::Share | Normalization::Samples => 1.0,
+        };
+        let all = values.each_ref().map(|values| number(total(values).weight) / scale);
+        let exposures = exposures(normalization, &sides, all);
+        let summaries = summaries(&named, &sides, &values, all, exposures, factor);
+        let paths = tree_paths(&named, &values, &shown.path);
+        let diff = Self {
+            normalization,
+            unit,
+            sides: summaries,
+            tree: tree::merge(frames(&named), paths, shown.nodes),
+            functions: Vec::new(),
+            statistics: Statistics::NONE,
+            smallest: None,
+            notes: Vec::new(),
+        };
+        if !shown.path.is_empty() {
+            return diff;
+        }
         let (group_of, moved) = unified(group_of, &functions, &named, &values);
         let stacks = stack_groups(&named, &group_of);
-        let scale = weight_of_a_sample.unwrap_or(1.0);
         let sums = values.each_ref().map(|values| Sums::of(values, &stacks, functions.len(), scale));
         let unit_sums: Vec<Sums> = units.iter().map(|(_, _, values)| Sums::of(values, &stacks, functions.len(), scale)).collect();
-        let exposures = exposures(normalization, &sides, &sums);
         let cells = cells(normalization, &units, &unit_sums, &sides);
         let counts = function_counts(functions.len(), &sums, &unit_sums);
         let (mut changes, mut statistics) = changes(&cells, exposures, &counts);
         if weight_of_a_sample.is_none() {
             forget(&mut changes, &mut statistics);
         }
-        // Weights per exposure in the diff's unit: a share is one already, CPU time becomes cores.
-        let factor = match normalization {
-            Normalization::Cores => scale * if unit == "nanoseconds" { 1e-9 } else { 1.0 },
-            Normalization::Share | Normalization::Samples => 1.0,
-        };
-        let summaries = summaries(&named, &sides, &values, &sums, exposures, factor);
-        let paths = tree_paths(&named, &values);
         let found = Found { functions, changes, counts, exposures, factor, moved, exact: weight_of_a_sample.is_some() };
-        let smallest = found.smallest(&sums[0]);
-        let notes = notes(&sides, &values, &cells, normalization, &unit);
-        let functions = found.table();
         Self {
-            normalization,
-            unit,
-            sides: summaries,
-            tree: tree::merge(frames(&named), paths, most_nodes),
-            functions,
+            smallest: found.smallest(all[0]),
+            notes: notes(&sides, &values, &cells, normalization, &diff.unit),
+            functions: found.table(),
             statistics,
-            smallest,
-            notes,
+            ..diff
         }
     }
 }
@@ -175,11 +184,13 @@ impl Sums {
     }
 }
 
-fn exposures(normalization: Normalization, sides: &[SideProfile; 2], sums: &[Sums; 2]) -> Exposures {
+/// `all` are the samples of the sides.
+fn exposures(normalization: Normalization, sides: &[SideProfile; 2], all: [f64; 2]) -> Exposures {
     match normalization {
         Normalization::Cores => Exposures { a: sides[0].host_seconds, b: sides[1].host_seconds },
-        Normalization::Share => Exposures { a: sums[0].all, b: sums[1].all },
+        Normalization::Share => Exposures { a: all[0], b: all[1] },
         Normalization::Samples => Exposures { a: 1.0, b: 1.0 },
+        Normalization::Requests([a, b]) => Exposures { a: number(a.get()), b: number(b.get()) },
     }
 }
 
@@ -195,6 +206,8 @@ fn cells(normalization: Normalization, units: &[(Side, &super::Unit, Values)], s
             Normalization::Cores => seconds,
             Normalization::Share => all,
             Normalization::Samples => seconds / sides[place(side)].host_seconds.max(1e-9),
+            // When each host served how many is not known: evenly, so that an uneven load widens the intervals.
+            Normalization::Requests(requests) => number(requests[place(side)].get()) * seconds / sides[place(side)].host_seconds.max(1e-9),
         };
         cells.push(Cell { side, host, exposure });
     }
@@ -225,7 +238,7 @@ fn summaries(
     named: &SymbolizedProfile,
     sides: &[SideProfile; 2],
     values: &[Values; 2],
-    sums: &[Sums; 2],
+    all: [f64; 2],
     exposures: Exposures,
     factor: f64,
 ) -> [SideSummary; 2] {
@@ -241,7 +254,7 @@ fn summaries(
             units: sides[side].units.len(),
             samples: sum.samples,
             weight: sum.weight,
-            total: if exposure > 0.0 { sums[side].all / exposure * factor } else { 0.0 },
+            total: if exposure > 0.0 { all[side] / exposure * factor } else { 0.0 },
             completeness: counted,
         }
     })
@@ -252,10 +265,16 @@ fn frames(named: &SymbolizedProfile) -> Vec<Frame> {
     std::iter::once(Frame::marker("")).chain(named.names.functions().cloned()).collect()
 }
 
-/// The stacks of both sides as places in [`frames`].
-fn tree_paths(named: &SymbolizedProfile, values: &[Values; 2]) -> Vec<tree::Path> {
+/// The stacks of both sides that begin with these names, as places in [`frames`].
+fn tree_paths(named: &SymbolizedProfile, values: &[Values; 2], path: &[String]) -> Vec<tree::Path> {
+    let names: Vec<&str> = named.names.functions().map(|frame| &*frame.name).collect();
+    let begins = |stack: &StackId| {
+        let mut functions = named.functions_root_first(*stack);
+        path.iter().all(|name| functions.next().is_some_and(|function| names[function as usize] == name))
+    };
     both(values)
         .into_iter()
+        .filter(|(stack, _)| begins(stack))
         .map(|(stack, weights)| (named.functions_root_first(stack).map(|function| function + 1).collect(), weights))
         .collect()
 }
@@ -327,8 +346,8 @@ struct Found {
 
 impl Found {
     /// Of the functions, the one whose own value is nearest to a twentieth of A tells what a function of that size must change by.
-    fn smallest(&self, a: &Sums) -> Option<f64> {
-        let aim = a.all / 20.0;
+    fn smallest(&self, a: f64) -> Option<f64> {
+        let aim = a / 20.0;
         let told = self.counts.iter().zip(&self.changes).filter(|(counts, change)| counts.own.a > 0.0 && change.seen.is_finite());
         let nearest = told.min_by(|x, y| (x.0.own.a - aim).abs().total_cmp(&(y.0.own.a - aim).abs()));
         nearest.filter(|_| self.exact).map(|(_, change)| change.seen * self.factor)
@@ -396,6 +415,9 @@ fn notes(sides: &[SideProfile; 2], values: &[Values; 2], cells: &[Cell], normali
     let weights = totals.map(|sum| number(sum.weight) / number(sum.samples.max(1)));
     if totals.iter().all(|sum| sum.samples > 0) && (weights[0] / weights[1]).ln().abs() > 0.1 {
         notes.push("The two sides were sampled at different frequencies.".to_owned());
+    }
+    if let Normalization::Requests([a, b]) = normalization {
+        notes.push(format!("Values are what one of {a} requests takes in A, and one of {b} in B; these counts are taken as exact."));
     }
     if normalization == Normalization::Cores && unit != "nanoseconds" && !unit.is_empty() {
         notes.push(format!("Values are {unit} per second of a host."));

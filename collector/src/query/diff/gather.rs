@@ -58,6 +58,22 @@ impl Plan {
 /// # Errors
 /// Those of the store.
 pub fn gather(store: &dyn Store, selection: &Selection) -> Result<SideProfile, StoreError> {
+    let (whole, hosts, plan) = side(store, selection)?;
+    Ok(SideProfile { units: units(store, selection, &hosts, plan)?, ..whole })
+}
+
+/// The same without the parts: what a tree alone is made of.
+///
+/// # Errors
+/// Those of the store.
+pub fn gather_whole(store: &dyn Store, selection: &Selection) -> Result<SideProfile, StoreError> {
+    Ok(side(store, selection)?.0)
+}
+
+/// Hosts with the steps in which they were there.
+type Presence = BTreeMap<String, Vec<bool>>;
+
+fn side(store: &dyn Store, selection: &Selection) -> Result<(SideProfile, Presence, Plan), StoreError> {
     let merged = store.merged(selection)?;
     let by_hour = selection.window.from < store.status()?.raw_from;
     let step = Plan::of(selection.window, 1, by_hour).step;
@@ -65,7 +81,7 @@ pub fn gather(store: &dyn Store, selection: &Selection) -> Result<SideProfile, S
     selected.retain(|_, seen| seen.contains(&true));
     let mut reported = reported(store, selection, step, &selected)?;
     let by_version = selection.selector.labels().any(|name| name == label::VERSION);
-    let mut hosts: BTreeMap<String, Vec<bool>> = BTreeMap::new();
+    let mut hosts = Presence::new();
     for (host, seen) in selected {
         let mut there = presence(&reported.remove(&host).unwrap_or_default(), step);
         if by_version {
@@ -76,8 +92,7 @@ pub fn gather(store: &dyn Store, selection: &Selection) -> Result<SideProfile, S
     }
     let plan = Plan::of(selection.window, hosts.len(), by_hour);
     let host_seconds = hosts.values().map(|there| seconds(there, plan.step, selection.window, selection.window)).sum();
-    let units = units(store, selection, &hosts, plan)?;
-    Ok(SideProfile { merged, host_seconds, hosts: hosts.len(), files: false, units })
+    Ok((SideProfile { merged, host_seconds, hosts: hosts.len(), files: false, units: Vec::new() }, hosts, plan))
 }
 
 /// Hosts with the steps in which they have samples of a selection.

@@ -8,12 +8,15 @@ mod gather;
 mod neighbours;
 mod tree;
 
+use std::num::NonZeroU64;
+
 use flamekeeper_profile::diff::{Measure, Relative, Side, Statistics, Verdict};
 use flamekeeper_profile::{Completeness, Frame};
 
+use crate::query::Generics;
 use crate::store::MergedProfile;
 
-pub use gather::{Plan, gather};
+pub use gather::{Plan, gather, gather_whole};
 pub use tree::{DiffNode, DiffTree};
 
 /// What values are divided by.
@@ -25,6 +28,8 @@ pub enum Normalization {
     Share,
     /// Nothing: samples as they are.
     Samples,
+    /// Requests that A and B served: what one request takes. The counts are taken as exact.
+    Requests([NonZeroU64; 2]),
 }
 
 impl Normalization {
@@ -35,8 +40,30 @@ impl Normalization {
             Self::Cores => "cores",
             Self::Share => "share",
             Self::Samples => "samples",
+            Self::Requests(_) => "request",
         }
     }
+
+    /// The unit in a sentence, where weights are in `weight_unit`.
+    pub(crate) fn unit_text(self, weight_unit: &str) -> String {
+        match (self, weight_unit) {
+            (Self::Requests(_), "nanoseconds") => "ms of CPU a request".to_owned(),
+            (Self::Requests(_), other) => format!("{other} a request"),
+            _ => self.unit().to_owned(),
+        }
+    }
+}
+
+/// What of a diff is made, beside the statistics.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The tree keeps this many nodes, the widest.
+    pub nodes: usize,
+    /// Whether generic functions are kept apart.
+    pub generics: Generics,
+    /// Only the tree, of stacks that begin with these names, root first. No function is compared then: a change is one of all stacks, not of
+    /// those below a place. Empty for everything.
+    pub path: Vec<String>,
 }
 
 /// One host in one chunk of a side's window.
@@ -131,6 +158,13 @@ pub struct Diff {
     pub smallest: Option<f64>,
     /// What a reader should know.
     pub notes: Vec<String>,
+}
+
+impl Diff {
+    /// Whether values are nanoseconds that are told in milliseconds.
+    pub(crate) fn in_milliseconds(&self) -> bool {
+        matches!(self.normalization, Normalization::Requests(_)) && self.unit == "nanoseconds"
+    }
 }
 
 /// The place of a side in pairs.

@@ -29,7 +29,7 @@ pub struct Report {
     /// Profile type.
     #[serde(rename = "type")]
     pub profile_type: String,
-    /// What values are in: `cores`, `share`, `samples`.
+    /// What values are in: `cores`, `share`, `samples`, or `request`: the weight unit for each request.
     pub unit: String,
     /// The unit of the type itself: `nanoseconds`.
     pub weight_unit: String,

@@ -43,19 +43,25 @@ pub fn utc(seconds: f64) -> String {
 }
 
 impl Report {
-    /// The unit of its values, in words.
+    /// The unit of its values as they are written, in words.
     #[must_use]
     pub fn unit_text(&self) -> String {
         match (self.unit.as_str(), self.weight_unit.as_str()) {
             ("cores", "nanoseconds" | "") => "cores".to_owned(),
             ("cores", other) => format!("{other}/s"),
             ("share", _) => "% of all".to_owned(),
+            ("request", "nanoseconds") => "ms of CPU a request".to_owned(),
+            ("request", other) => format!("{other} a request"),
             (other, _) => other.to_owned(),
         }
     }
 
     pub(super) fn value(&self, value: f64) -> String {
-        digits(if self.unit == "share" { value * 100.0 } else { value })
+        digits(match (self.unit.as_str(), self.weight_unit.as_str()) {
+            ("share", _) => value * 100.0,
+            ("request", "nanoseconds") => value / 1e6,
+            _ => value,
+        })
     }
 
     pub(super) fn signed(&self, value: f64) -> String {
