@@ -154,14 +154,16 @@ fn large_profiles_are_drawn_at_once() {
     drive("speed.mjs", SocketAddr::from(([127, 0, 0, 1], 9)), &[]);
 }
 
-/// 10 s of a service that has more functions below one than the answer to a diff holds: some of them are left out of it.
+/// 10 s of a service whose tree is larger than the answer to a diff: most of what is below `narrow` is left out of it.
 fn narrow(start: u64) -> Batch {
     let mut tables = Tables::new();
-    let [main, one, other] = ["main", "narrow", "wide"].map(|name| tables.intern_named(FrameKind::Native, None, Svma(0), name));
-    let mut values = vec![(tables.intern_stack(&[other, main], StackEnd::Root), 5_000)];
-    for number in 0..9_000 {
+    let [main, narrow, wide] = ["main", "narrow", "wide"].map(|name| tables.intern_named(FrameKind::Native, None, Svma(0), name));
+    let mut values = Vec::new();
+    for number in 0..5_000 {
         let leaf = tables.intern_named(FrameKind::Native, None, Svma(0), &format!("leaf_{number}"));
-        values.push((tables.intern_stack(&[leaf, one, main], StackEnd::Root), 1));
+        for (caller, count) in [(narrow, 1), (wide, 2)] {
+            values.push((tables.intern_stack(&[leaf, caller, main], StackEnd::Root), count));
+        }
     }
     let labels = Labels::new().with("host", "web-0");
     let mut ledger = Ledger::new();

@@ -138,9 +138,10 @@ describe("values by requests", () => {
     for (const wrong of ["?by=requests", "?by=requests&requests_a=5", "?by=requests&requests_a=5&requests_b=0", "?by=requests&requests_a=5&requests_b=1e3", "?requests_a=5&requests_b=6"]) expect(parseDiff(wrong)).toEqual(DIFF_DEFAULTS);
   });
   it("are told as time", () => {
-    const diff = { unit: "request", weight_unit: "nanoseconds", a: side(1e9), b: side(1e9) };
-    expect([formatIn(diff, 2.5e6), formatChange(diff, 30_000), formatIn(diff, 0)]).toEqual(["2.50\u00a0ms", "+30.0\u00a0µs", "0"]);
-    expect([unitOf(diff), unitOf({ ...diff, weight_unit: "bytes" })]).toEqual(["of CPU a request", "a request"]);
+    const of = (total: number) => ({ unit: "request", weight_unit: "nanoseconds", a: side(1e9, { total }), b: side(1e9, { total: total / 2 }) });
+    const diff = of(8e6);
+    expect([formatIn(diff, 2.5e6), formatChange(diff, 30_000), formatIn(diff, 0)]).toEqual(["2.50", "+0.03", "0"]);
+    expect([of(8e5), diff, of(3e9), { ...diff, weight_unit: "bytes" }].map(unitOf)).toEqual(["µs of CPU a request", "ms of CPU a request", "s of CPU a request", "a request"]);
   });
 });
 

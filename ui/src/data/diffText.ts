@@ -32,16 +32,24 @@ export function formatIn(diff: InUnits, value: number): string {
   const abs = Math.abs(value);
   const sign = value < 0 ? "−" : "";
   if (diff.unit === "share") return abs < 0.00005 ? "0" : sign + formatShare(abs);
-  if (diff.unit === "request") return abs === 0 ? "0" : `${sign}${formatValue(abs, diff.weight_unit)}`;
+  if (diff.unit === "request" && diff.weight_unit !== "nanoseconds") return abs === 0 ? "0" : `${sign}${formatValue(abs, diff.weight_unit)}`;
+  if (diff.unit === "request") return scaled(abs / requestScale(diff)[0], sign);
   if (diff.unit === "cores" && !isCores(diff)) return `${sign}${formatValue(abs, diff.weight_unit)}/s`;
-  const shown = inThousandths(diff) ? abs * 1000 : abs;
-  return shown < 0.005 ? "0" : sign + (shown < 1 ? shown.toFixed(2) : significant(shown));
+  return scaled(inThousandths(diff) ? abs * 1000 : abs, sign);
+}
+
+const scaled = (shown: number, sign: string) => (shown < 0.005 ? "0" : sign + (shown < 1 ? shown.toFixed(2) : significant(shown)));
+
+// One unit for all of a diff, so that columns of numbers need none: that in which a request takes some hundreds at most, and 1 at least.
+function requestScale({ a, b }: InUnits): readonly [nanoseconds: number, name: string] {
+  const most = Math.max(a.total, b.total);
+  return most >= 1e9 ? [1e9, "s"] : most >= 1e6 ? [1e6, "ms"] : [1e3, "µs"];
 }
 
 /** The unit, for a heading. */
 export function unitOf(diff: InUnits): string {
   if (diff.unit === "share") return "share";
-  if (diff.unit === "request") return diff.weight_unit === "nanoseconds" ? "of CPU a request" : "a request";
+  if (diff.unit === "request") return diff.weight_unit === "nanoseconds" ? `${requestScale(diff)[1]} of CPU a request` : "a request";
   return isCores(diff) ? (inThousandths(diff) ? "millicores a host" : "cores a host") : diff.unit === "cores" ? "a host" : diff.unit;
 }
 

@@ -81,7 +81,7 @@ function Row({ row }: { row: ServiceView }) {
       <td class="numeric" data-column="cores" title={`${formatCount(row.samples)} samples in the window`}><span class="number">{formatRate(row.cores * 1e9, "nanoseconds", 1).replace(/\scores$/, "")}</span></td>
       <td class="services-share"><Meter share={row.share} /><span class="number">{formatShare(row.share)}</span></td>
       <td class="numeric"><span class="number">{formatCount(row.hosts)}</span></td>
-      <td><Versions list={row.versions} /></td>
+      <td class="services-versions" title={row.versions.join(", ")}><Versions list={row.versions} /></td>
       <LastDeploy deploy={deploys.value?.get(row.service) ?? null} />
     </tr>
   );
