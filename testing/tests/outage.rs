@@ -81,7 +81,9 @@ fn batch_sent_twice_counts_once() {
     ship(&host);
     let status = host.status();
     assert!(number(&status["duplicates"]).unwrap() >= batches - 1, "{status}");
-    assert_eq!(number(&status["samples_taken"]).unwrap(), number(&status["samples_stored"]).unwrap(), "{status}");
+    // A machine that is busy enough loses samples in the kernel's rings, and says so.
+    let lost = status["lost"].as_object().unwrap().values().map(|lost| number(lost).unwrap()).sum::<u64>();
+    assert_eq!(number(&status["samples_taken"]).unwrap(), number(&status["samples_stored"]).unwrap() + lost, "{status}");
 }
 
 /// A collector that has no room for bodies sends the agent away. The agent waits as long as it is asked to before it comes again, and when
