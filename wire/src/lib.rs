@@ -6,6 +6,7 @@ pub mod gzip;
 mod limits;
 pub mod lz4;
 pub mod otlp;
+pub mod pprof;
 pub mod resource;
 pub mod symbols;
 pub mod units;

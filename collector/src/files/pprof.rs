@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 
 use flamekeeper_profile::{FrameKind, Line, Location, LocationId, Merged, ObjectId, StackEnd, Svma, Value};
-use prost::Message as _;
+use flamekeeper_wire::pprof::{self as proto, PprofError, ValueType};
 
 use super::{FileError, FileLimits, Selected};
-use crate::render::pprof::proto::{self, ValueType};
 use crate::store::MergedProfile;
 
 /// A pprof that was read, not yet looked into.
@@ -32,8 +31,10 @@ enum Samples {
 
 impl Pprof {
     pub(super) fn parse(bytes: &[u8], limits: FileLimits) -> Result<Self, FileError> {
-        check_entries(bytes, limits.entries)?;
-        let profile = proto::Profile::decode(bytes).map_err(|_| FileError::Foreign)?;
+        let profile = proto::decode(bytes, limits.entries).map_err(|error| match error {
+            PprofError::Foreign => FileError::Foreign,
+            PprofError::TooLarge(limit) => FileError::TooLarge { what: "entries in a table", limit },
+        })?;
         if profile.sample_type.is_empty() {
             return Err(FileError::Foreign);
         }
@@ -41,7 +42,7 @@ impl Pprof {
     }
 
     fn text(&self, place: i64) -> &str {
-        usize::try_from(place).ok().and_then(|place| self.profile.string_table.get(place)).map_or("", String::as_str)
+        self.profile.text(place)
     }
 
     pub(super) fn select(&self, wanted: Option<&str>) -> Result<Selected, FileError> {
@@ -159,43 +160,4 @@ impl<'a> Reader<'a> {
         let find = |id: &u64| self.locations.get(id).copied().ok_or(FileError::Damaged("a sample names a location that is not there"));
         sample.location_id.iter().map(find).collect()
     }
-}
-
-/// Counts the entries of each table before any memory is taken for them: two bytes of a message can become a hundred in memory.
-/// (Encoding: <https://protobuf.dev/programming-guides/encoding/>.)
-fn check_entries(bytes: &[u8], limit: usize) -> Result<(), FileError> {
-    let mut counts = [0_usize; 16];
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let key = varint(&mut rest).ok_or(FileError::Foreign)?;
-        let field = usize::try_from(key >> 3).unwrap_or(usize::MAX);
-        let length = match key & 7 {
-            0 => varint(&mut rest).map(|_| 0),
-            1 => Some(8),
-            2 => varint(&mut rest).and_then(|length| usize::try_from(length).ok()),
-            5 => Some(4),
-            _ => None,
-        };
-        rest = length.and_then(|length| rest.get(length..)).ok_or(FileError::Foreign)?;
-        if let Some(count) = counts.get_mut(field) {
-            *count += 1;
-            if *count > limit {
-                return Err(FileError::TooLarge { what: "entries in a table", limit });
-            }
-        }
-    }
-    Ok(())
-}
-
-fn varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let (byte, after) = rest.split_first()?;
-        *rest = after;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }

@@ -1,7 +1,8 @@
 //! pprof: a gzipped `profile.proto`, for `go tool pprof` and everything else that reads it.
 
 mod build;
-pub mod proto;
+
+pub use flamekeeper_wire::pprof as proto;
 
 use prost::Message as _;
 

@@ -1,8 +1,38 @@
-//! The messages of pprof's `profile.proto`, as far as they are written here.
+//! The messages of pprof's `profile.proto`, as far as they are written and read here.
 //!
 //! Source: <https://github.com/google/pprof/blob/main/proto/profile.proto>. They are our own because the crate `pprof`
 //! would bring a second `prost` (0.12) with its code generator into every build, for eight message types; in tests its
 //! decoder is the judge of what these write.
+
+use prost::Message as _;
+
+/// Why bytes are no pprof that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PprofError {
+    /// They are another format, or damaged.
+    #[error("it is no pprof (profile.proto)")]
+    Foreign,
+    /// A table has too many entries.
+    #[error("it has more than {0} entries in a table; the limit protects this program")]
+    TooLarge(usize),
+}
+
+/// Reads a profile that is not compressed, of at most so many entries in each table.
+///
+/// # Errors
+/// [`PprofError`]. No memory is taken before the entries are counted.
+pub fn decode(bytes: &[u8], limit: usize) -> Result<Profile, PprofError> {
+    check_entries(bytes, limit)?;
+    Profile::decode(bytes).map_err(|_| PprofError::Foreign)
+}
+
+impl Profile {
+    /// The text at a place of the string table; empty where there is none.
+    #[must_use]
+    pub fn text(&self, place: i64) -> &str {
+        usize::try_from(place).ok().and_then(|place| self.string_table.get(place)).map_or("", String::as_str)
+    }
+}
 
 /// `perftools.profiles.Profile`.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -162,4 +192,43 @@ pub struct Function {
     /// The line that it begins at; 0 where unknown.
     #[prost(int64, tag = "5")]
     pub start_line: i64,
+}
+
+/// Counts the entries of each table before any memory is taken for them: two bytes of a message can become a hundred in memory.
+/// (Encoding: <https://protobuf.dev/programming-guides/encoding/>.)
+fn check_entries(bytes: &[u8], limit: usize) -> Result<(), PprofError> {
+    let mut counts = [0_usize; 16];
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let key = varint(&mut rest).ok_or(PprofError::Foreign)?;
+        let field = usize::try_from(key >> 3).unwrap_or(usize::MAX);
+        let length = match key & 7 {
+            0 => varint(&mut rest).map(|_| 0),
+            1 => Some(8),
+            2 => varint(&mut rest).and_then(|length| usize::try_from(length).ok()),
+            5 => Some(4),
+            _ => None,
+        };
+        rest = length.and_then(|length| rest.get(length..)).ok_or(PprofError::Foreign)?;
+        if let Some(count) = counts.get_mut(field) {
+            *count += 1;
+            if *count > limit {
+                return Err(PprofError::TooLarge(limit));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, after) = rest.split_first()?;
+        *rest = after;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
 }
