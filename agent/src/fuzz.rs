@@ -155,6 +155,11 @@ pub fn heap_table(bytes: &[u8]) {
     crate::heap::fuzz::heap_table(bytes);
 }
 
+/// A heap profile that a program serves.
+pub fn heap_profile(bytes: &[u8]) {
+    crate::scrape::fuzz::heap_profile(bytes);
+}
+
 /// A path of `/proc/PID/cgroup`.
 pub fn cgroup(bytes: &[u8]) {
     identity::fuzz::cgroup(bytes);

@@ -25,6 +25,7 @@ pub mod progress;
 pub mod python;
 pub mod record;
 pub mod reload;
+pub mod scrape;
 pub mod service;
 pub mod ship;
 pub mod spool;

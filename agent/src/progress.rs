@@ -29,6 +29,10 @@ pub struct Progress {
     pub objects_without_symbols: AtomicU64,
     /// Bytes of symbols that were sent, compressed.
     pub symbol_bytes_sent: AtomicU64,
+    /// Heap profiles that were scraped.
+    pub heaps_scraped: AtomicU64,
+    /// Heap profiles that were to be scraped, and could not be fetched or read.
+    pub heaps_not_scraped: AtomicU64,
     /// Which collector answered last, as its header [`flamekeeper_wire::COLLECTOR_ID`] says; 0 where none did.
     pub collector: AtomicU64,
     /// Whether the collector answered the last request.

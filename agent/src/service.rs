@@ -12,7 +12,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use flamekeeper_profile::{Batch, Figure};
+use flamekeeper_profile::{Batch, Figure, Labels};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -27,6 +27,7 @@ use crate::metrics;
 use crate::notify;
 use crate::permissions::{self, Facts};
 use crate::progress::Progress;
+use crate::scrape::{Board, Scraper};
 use crate::ship::{DRAIN, Phase, Shipper};
 use crate::spool::Spool;
 use crate::stop::StopFlag;
@@ -66,12 +67,14 @@ pub(crate) fn serve(config: Config, stop: StopFlag, progress: Arc<Progress>, tur
         tracing::warn!(collector = %config.collector, "the token is sent over a network that others can read; use an https:// address");
     }
     let hidden_users = config.exclude.user_ids()?;
-    let engine = EngineConfig { hidden_users, ..engine_config(&config, &identity, announce) };
-    let mut engine = Engine::open(engine, identity).context("sampling cannot start")?;
+    let (board, base) = (Arc::<Board>::default(), identity.base().clone());
+    let engine_config = EngineConfig { hidden_users, scraped: Arc::clone(&board), ..engine_config(&config, &identity, announce) };
+    let mut engine = Engine::open(engine_config, identity).context("sampling cannot start")?;
     progress.attach(engine.stats());
     let spool = Arc::new(Spool::open(&config.spool_dir(), config.spool.max_bytes.0, &machine_id())?);
     let stats = engine.stats();
     let parts = Parts::start(&config, &stop, &spool, &progress, (seen, engine.meter(), &stats))?;
+    let scraper = scraper(&config, &stop, (base, board), &progress, engine.meter())?;
     tracing::info!(
         collector = %config.collector, agent = %spool.agent(), event = stats.event, frequency_hz = config.sampling.frequency.hertz(),
         ring_bytes = stats.ring_bytes, user_only = stats.user_only, spool = %config.spool_dir().display(), "sampling"
@@ -90,6 +93,9 @@ pub(crate) fn serve(config: Config, stop: StopFlag, progress: Arc<Progress>, tur
     }
     stop.raise();
     drop(engine);
+    if let Some(scraper) = scraper {
+        join(scraper, "scraper");
+    }
     parts.finish(if another { Duration::ZERO } else { DRAIN });
     spool.flush().unwrap_or_else(|error| tracing::error!(%error, "losses could not be written down"));
     sampled.context("sampling ended")
@@ -115,6 +121,7 @@ pub fn engine_config(config: &Config, identity: &Identity, objects: Option<SyncS
         hidden_users: Vec::new(),
         host_labels: identity.host_labels(),
         objects,
+        scraped: Arc::default(),
     }
 }
 
@@ -226,6 +233,22 @@ fn write(batches: &Receiver<Batch>, spool: &Spool, progress: &Progress) {
         failing = !stats.owed.is_empty() && stats.owed.lost(flamekeeper_profile::LossReason::SpoolUnwritable) > 0;
         progress.show_spool(&stats);
     }
+}
+
+/// The thread that scrapes heaps, where any are configured.
+fn scraper(
+    config: &Config,
+    stop: &StopFlag,
+    (base, board): (Labels, Arc<Board>),
+    progress: &Arc<Progress>,
+    meter: &CpuMeter,
+) -> Result<Option<JoinHandle<()>>> {
+    if config.scrape.is_empty() {
+        return Ok(None);
+    }
+    let scraper = Scraper::new(&config.scrape, base, board, Arc::clone(progress))?;
+    let (runtime, stop) = (runtime()?, stop.clone());
+    Ok(Some(thread("fk-scrape", meter, move || runtime.block_on(scraper.run(&stop)))?))
 }
 
 fn runtime() -> Result<Runtime> {

@@ -26,6 +26,8 @@ const LEAKS: u8 = 1;
 const UNANSWERED: u8 = 2;
 /// Frames of a stack that are printed.
 const FRAMES: usize = 8;
+/// Services that are not watched whose names are printed.
+const NAMES: usize = 12;
 
 /// Arguments of `flamekeeper leaks`.
 #[derive(Debug, clap::Args)]
@@ -61,6 +63,8 @@ struct Answer {
     suspects_total: usize,
     suspects: Vec<Suspect>,
     killed: Vec<Killed>,
+    blind: Vec<Blind>,
+    blind_left_out: usize,
 }
 
 #[derive(Deserialize)]
@@ -102,6 +106,21 @@ struct Killed {
     query: String,
 }
 
+#[derive(Deserialize)]
+struct Blind {
+    service: String,
+    version: String,
+    sampled: bool,
+    scraped: bool,
+    reasons: Vec<Reason>,
+}
+
+#[derive(Deserialize)]
+struct Reason {
+    cause: String,
+    advice: String,
+}
+
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     match ask(arguments) {
         Ok(0) => ExitCode::SUCCESS,
@@ -123,12 +142,13 @@ fn ask(arguments: &Arguments) -> Result<usize> {
     if arguments.json {
         output::print(&body)?;
     } else {
-        output::print(text(&answer).as_bytes())?;
+        output::print(text(&answer, !service.is_empty()).as_bytes())?;
     }
     Ok(answer.leaks)
 }
 
-fn text(answer: &Answer) -> String {
+/// `asked`: whether one service was named.
+fn text(answer: &Answer, asked: bool) -> String {
     let mut text = String::new();
     if answer.groups.is_empty() {
         text.push_str(
@@ -163,7 +183,29 @@ fn text(answer: &Answer) -> String {
     if answer.suspects_total > answer.suspects.len() {
         _ = writeln!(text, "{} stacks with old blocks in all; --limit shows more", answer.suspects_total);
     }
+    unseen(&mut text, answer, asked);
     text
+}
+
+/// What is not seen: in full of services that are sampled, or asked about; the names of the others.
+fn unseen(text: &mut String, answer: &Answer, asked: bool) {
+    let (told, named): (Vec<_>, Vec<_>) = answer.blind.iter().partition(|blind| asked || blind.sampled);
+    for Blind { service, version, scraped, reasons, .. } in told {
+        let scraped = if *scraped { " (its own heap profiles are scraped)" } else { "" };
+        for Reason { cause, advice } in reasons {
+            _ = writeln!(text, "not seen  {service} {}: {cause}{scraped}\n  do: {advice}", short(version));
+        }
+    }
+    let mut names: Vec<&str> = named.iter().filter(|blind| !blind.scraped).map(|blind| &*blind.service).collect();
+    // The same service again, of another version, follows somewhere.
+    let mut seen = std::collections::HashSet::new();
+    names.retain(|name| seen.insert(*name));
+    if !names.is_empty() {
+        let more = (names.len() + answer.blind_left_out).saturating_sub(NAMES);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        names.truncate(NAMES);
+        _ = writeln!(text, "not watched: {}{more}; --service NAME says why, and what to do", names.join(", "));
+    }
 }
 
 fn mark(verdict: &str) -> &str {
@@ -202,12 +244,17 @@ mod tests {
             "killed": [{"service": "api", "host": "web-1", "pid": "7", "comm": "api", "bytes": 1572864, "query": "{ended=\"killed\"}"}],
             "suspects": [{"service": "api", "version": "1.5", "verdict": "leaks", "evidence": "why", "function": "grow", "rate": 2560.0,
                 "stack": [{"name": "grow", "module": "/usr/bin/api", "file": "a.c", "line": 7}, {"name": "main", "module": "/usr/bin/api", "file": "", "line": 0}]},
-                {"service": "api", "version": "1.5", "verdict": "levels_off", "evidence": "full", "function": "cache", "rate": 0.0, "stack": []}]}"#;
+                {"service": "api", "version": "1.5", "verdict": "levels_off", "evidence": "full", "function": "cache", "rate": 0.0, "stack": []}],
+            "blind_left_out": 1, "blind": [
+                {"service": "api", "version": "1.5", "sampled": true, "scraped": false, "reasons": [{"reason": "r", "cause": "arenas", "advice": "set it", "total": false}]},
+                {"service": "gate", "version": "2", "sampled": false, "scraped": false, "reasons": [{"reason": "r", "cause": "Go", "advice": "scrape", "total": false}]},
+                {"service": "gate", "version": "3", "sampled": false, "scraped": false, "reasons": []}]}"#;
         let expected = "LEAKS       grow  api 1.5\n  why\n  now 2.5 KiB/s\n    grow (api) a.c:7\n    main (api)\nlevels off  cache  api 1.5\n  full\n\
             killed  api (api, process 7 on web-1): 1.5 MiB were live when it ended\n  flamekeeper flamegraph --type inuse_space --query '{ended=\"killed\"}'\n\
-            looked at api 1.5: 2.0 processes over 3600 s, old is 512 s or more\n3 stacks with old blocks in all; --limit shows more\n";
-        assert_eq!(text(&serde_json::from_str(answer).unwrap()), expected);
-        let nothing = r#"{"groups": [], "groups_left_out": 0, "leaks": 0, "suspects_total": 0, "suspects": [], "killed": []}"#;
-        assert!(text(&serde_json::from_str(nothing).unwrap()).contains("flamekeeper heap enable UNIT"));
+            looked at api 1.5: 2.0 processes over 3600 s, old is 512 s or more\n3 stacks with old blocks in all; --limit shows more\n\
+            not seen  api 1.5: arenas\n  do: set it\nnot watched: gate; --service NAME says why, and what to do\n";
+        assert_eq!(text(&serde_json::from_str(answer).unwrap(), false), expected);
+        let nothing = r#"{"groups": [], "groups_left_out": 0, "leaks": 0, "suspects_total": 0, "suspects": [], "killed": [], "blind": [], "blind_left_out": 0}"#;
+        assert!(text(&serde_json::from_str(nothing).unwrap(), false).contains("flamekeeper heap enable UNIT"));
     }
 }

@@ -22,7 +22,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 22] = [
+pub const TARGETS: [Target; 23] = [
     Target { name: "perf_record", run: perf_record },
     Target { name: "perf_ring", run: fuzz::perf_ring },
     Target { name: "perf_map", run: fuzz::perf_map },
@@ -31,6 +31,7 @@ pub const TARGETS: [Target; 22] = [
     Target { name: "python", run: python::python },
     Target { name: "unwind", run: fuzz::unwind },
     Target { name: "heap_table", run: fuzz::heap_table },
+    Target { name: "heap_profile", run: fuzz::heap_profile },
     Target { name: "environ", run: fuzz::environ },
     Target { name: "cgroup", run: fuzz::cgroup },
     Target { name: "process_context", run: fuzz::process_context },

@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod allocator;
 mod bundle;
 mod bytes;
 mod companions;
@@ -29,6 +30,7 @@ mod source;
 mod split_units;
 mod symbol_copy;
 
+pub use allocator::Allocator;
 pub use bundle::{BundleError, BundleLayout, Member, MemberKind, write_bundle};
 pub use bytes::ObjectBytes;
 pub use companions::Companions;

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use flamekeeper_object::{ObjectFacts, ObjectFile, SymbolsPresent, find_debug_file, only_debug};
+use flamekeeper_object::{Allocator, ObjectFacts, ObjectFile, SymbolsPresent, find_debug_file, only_debug};
 use flamekeeper_profile::{Avma, BuildIdKind, FileOffset};
 
 /// Prints the addresses of its functions and of the C library's `getpid`, then waits.
@@ -265,4 +265,28 @@ fn exercise(object: &ObjectFile, len: usize) -> bool {
     let Ok(copy) = only_debug(object) else { return false };
     assert!(copy.len() <= 2 * len + (8 << 20), "{} of {len}", copy.len());
     ObjectFile::from_bytes(copy).is_ok()
+}
+
+/// A program's own allocator is told by its symbols, and where these were stripped by what it says; so is a static program.
+#[test]
+fn own_allocators_are_told() {
+    let directory = directory("allocators");
+    let build = |name: &str, source: &str, flags: &[&str]| {
+        let (path, output) = (directory.join(format!("{name}.c")), directory.join(name));
+        std::fs::write(&path, source).unwrap();
+        run("gcc", &[flags, &["-fno-builtin", "-o", output.to_str().unwrap(), path.to_str().unwrap()]].concat());
+        ObjectFile::open(&output).unwrap()
+    };
+    let main = "int main(void) { return 0; }\n";
+    let plain = build("plain", "#include <stdlib.h>\nint main(void) { free(malloc(3)); return 0; }\n", &[]);
+    assert_eq!((plain.is_static(), plain.allocator()), (false, None));
+    assert!(build("static", main, &["-static"]).is_static());
+    let own = format!("void *malloc(unsigned long size) {{ static char memory[99]; return memory + size % 9; }}\n{main}");
+    assert_eq!(build("own", &own, &[]).allocator(), Some(Allocator::Own));
+    let family = format!(
+        "static void *mi_malloc(int size) {{ return (char *)0 + size; }}\nvoid *malloc(int size) {{ return mi_malloc(size); }}\n{main}"
+    );
+    assert_eq!(build("family", &family, &["-O0"]).allocator(), Some(Allocator::Mimalloc));
+    let stripped = "int puts(const char *); int main(void) { return puts(\"<jemalloc>: Out of memory\"); }\n";
+    assert_eq!(build("stripped", stripped, &["-s"]).allocator(), Some(Allocator::Jemalloc));
 }

@@ -1,6 +1,15 @@
 //! The heap shim: programs run unharmed under it, and what it says of their heap is true.
 
-#![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "all of this file is tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "all of this file is tests"
+)]
+
+#[path = "heap/scrape.rs"]
+mod scrape;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -12,6 +21,9 @@ use flamekeeper_testing::http;
 use flamekeeper_testing::programs::{Running, alone, binary, heap_shim as shim, wait_for};
 use flamekeeper_testing::scratch::Scratch;
 use flamekeeper_testing::{metadata, tools};
+
+/// A malloc of another family.
+const JEMALLOC: &str = "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2";
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -46,16 +58,22 @@ fn the_shim_stands_alone() {
 }
 
 /// Four threads and eight children allocate by every function and free all: each process's table is empty in the end, every sample
-/// was freed, and no free was missed.
+/// was freed, and no free was missed. With the C library's allocator, and with jemalloc behind the shim.
 #[test]
 fn every_free_is_seen() {
     let _alone = alone();
     let scratch = Scratch::new("heap-soak");
     let program = compile(scratch.path(), "heap-soak.c", &[]);
+    let shim = shim().display().to_string();
+    soak(&program, &shim);
+    soak(&program, &format!("{shim}:{JEMALLOC}"));
+}
+
+fn soak(program: &Path, preload: &str) {
     // The C library keeps the stacks of ended threads for later ones, and each keeps the vector that it allocated for thread-local
     // storage; without that cache it is freed with the thread.
     let soak = run(Command::new(program)
-        .env("LD_PRELOAD", shim())
+        .env("LD_PRELOAD", preload)
         .env("FLAMEKEEPER_HEAP_INTERVAL", "16384")
         .env("GLIBC_TUNABLES", "glibc.pthread.stack_cache_size=0"));
     let output = text(&soak.stdout);
@@ -183,7 +201,23 @@ fn relative_error(bytes: u64, size: u64) -> f64 {
     ((1.0 - probability) / probability / (bytes / size) as f64).sqrt()
 }
 
-/// What is live, and what was allocated, at each site is what the program itself counts, within the sampling error; stacks are
+/// What is live at the end of the heap workload at each of its sites, in bytes, as heaptrack tells it.
+fn heaptrack(host: &Host, program: &Path) -> Vec<(&'static str, u64)> {
+    let file = host.scratch().join("heaptrack");
+    let recorded = run(Command::new(tools::require("heaptrack")).arg("-o").arg(&file).arg(program).args(["1", "end"]));
+    assert!(recorded.status.success(), "{}", text(&recorded.stderr));
+    let print = ["-a", "0", "-T", "0", "-p", "0", "-l", "1", "-f"];
+    let printed = text(&run(Command::new(tools::require("heaptrack_print")).args(print).arg(file.with_extension("zst"))).stdout);
+    let lines: Vec<&str> = printed.lines().collect();
+    let of = |site: &'static str| {
+        let pair = lines.windows(2).find(|pair| pair[1].trim() == site && pair[0].ends_with("calls from:"));
+        let amount = pair.and_then(|pair| pair[0].split_once("M leaked over")).and_then(|(amount, _)| amount.parse::<f64>().ok());
+        (site, (amount.unwrap_or_else(|| panic!("no {site} in {printed}")) * 1e6).round() as u64)
+    };
+    ["leak_site", "cache_site", "sawtooth_site"].map(of).into()
+}
+
+/// What is live, and what was allocated, at each site is what the program itself and heaptrack count, within the sampling error; stacks are
 /// whole, without frame pointers. When the program is killed, its last heap is there.
 #[test]
 fn sites_are_told_truly() {
@@ -195,6 +229,7 @@ fn sites_are_told_truly() {
     compiler.args(["-O2", "-g", "-fomit-frame-pointer", "-o"]).arg(&program).arg(source);
     assert!(run(&mut compiler).status.success());
     let mut workload = Running::start("heap-workload", Command::new(&program).arg("24").env("LD_PRELOAD", shim()));
+    let heaptrack = heaptrack(&host, &program);
     workload.wait_for_line("end", Duration::from_secs(120));
     let output = workload.output();
     let counts: Vec<(&str, u64, u64)> = output
@@ -226,6 +261,10 @@ fn sites_are_told_truly() {
             assert!(off.abs() < 4.5 * sigma, "{profile_type} of {name}");
         }
     };
+    // What heaptrack, which sees every block, says of the same program: its megabytes have two digits behind the point.
+    for ((name, _, live), (other, found)) in counts.iter().zip(&heaptrack) {
+        assert!(name == other && live.abs_diff(*found) <= 10_000, "heaptrack says {found} of {name}, the program {live}");
+    }
     check("alloc_space", |count| count.1);
     check("inuse_space", |count| count.2);
     let blocks = flamegraph(&host, "inuse_objects", query).total_of(is("leak_site")) as f64;

@@ -44,6 +44,10 @@ fn has(suspect: &Value, name: &str) -> bool {
 fn leaks_are_named() {
     let _alone = alone();
     let host = Host::start("leaks", 19);
+    // Without the library, and with objects in arenas of its own.
+    let mut unwatched = Command::new(tools::require("python3"));
+    unwatched.args(["-c", "import time\nwhile True:\n    sum(range(300000))\n    time.sleep(0.05)"]).env("OTEL_SERVICE_NAME", "unwatched");
+    let _unwatched = Running::start("unwatched", &mut unwatched);
     let mut workload = start(&host);
     workload.wait_for_line("begun", Duration::from_secs(60));
     let path = "/api/v1/leaks?service=leaky&from=-10m&limit=200";
@@ -75,6 +79,20 @@ fn leaks_are_named() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1), "{text} {}", String::from_utf8_lossy(&output.stderr));
     assert!(LEAKS.iter().all(|name| text.contains(&format!("LEAKS       {name}"))), "{text}");
+
+    let unseen = |service: &str| host.ask(&format!("/api/v1/leaks?service={service}&from=-10m"))["blind"].clone();
+    assert_eq!(unseen("leaky").as_array().unwrap().len(), 0, "{answer:#}");
+    let blind = unseen("unwatched");
+    let reasons: Vec<_> = blind[0]["reasons"].as_array().unwrap().iter().map(|reason| reason["reason"].as_str().unwrap()).collect();
+    assert_eq!((reasons, blind[0]["sampled"].as_bool()), (vec!["not_sampled", "python_arenas"], Some(false)), "{blind:#}");
+    let output = Command::new(binary("flamekeeper"))
+        .args(["leaks", "--service", "unwatched", "--collector", &format!("http://{}", host.address)])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("not seen  unwatched") && text.contains("do: start it with PYTHONMALLOC=malloc"), "{text}");
+    let types = host.ask("/api/v1/types");
+    assert!(!types.to_string().contains("heap_blind"), "{types}");
 
     assert_eq!(answer["killed"].as_array().unwrap().len(), 0, "{answer:#}");
     let pid = workload.pid().to_string();

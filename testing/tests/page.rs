@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use flamekeeper_profile::leaks::{AgeClass, Survived};
+use flamekeeper_profile::leaks::{AgeClass, Blindness, Survived};
 use flamekeeper_profile::{
     AgentFigures, Batch, FrameKind, Labels, Ledger, SampleType, Series, StackEnd, StackId, Svma, Tables, Timestamp, Window,
 };
@@ -143,6 +143,12 @@ fn leaky(start: u64, window: u64) -> Batch {
         let [grow, main] = ["grow", "main"].map(|name| tables.intern_named(FrameKind::Native, None, Svma(0), name));
         let values = vec![(tables.intern_stack(&[grow, main], StackEnd::Root), 77 << 20)];
         series.push(Series { labels: of_process.with("ended", "killed"), sample_type: SampleType::plain("inuse_space", "bytes"), values });
+    }
+    for (service, kind) in [("shop", Blindness::Python), ("gate", Blindness::Go)] {
+        let labels = labels.clone().with("service", service).with("version", "1");
+        let frame = tables.intern_named(FrameKind::Other, None, Svma(0), kind.cause());
+        let values = vec![(tables.intern_stack(&[frame], StackEnd::Root), 1)];
+        series.push(Series { labels, sample_type: SampleType::plain(&kind.type_name(), "count"), values });
     }
     let window = Window::new(Timestamp(start * Timestamp::SECOND), Timestamp((start + 10) * Timestamp::SECOND));
     Batch { window, labels, tables, series, ledger: Ledger::new(), figures: AgentFigures::default() }

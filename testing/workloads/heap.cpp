@@ -1,7 +1,7 @@
 // A heap of known content: a leak, a cache that is full and churns, a sawtooth. Allocates for some seconds at an even pace, prints what
-// each site has allocated and what of it is live, and waits to be ended.
+// each site has allocated and what of it is live, and waits to be ended, or ends. All of it is the same however long it takes.
 //
-//   heap [SECONDS]
+//   heap [SECONDS [end]]
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -64,5 +64,5 @@ int main(int argc, char **argv) {
   std::printf("leak_site %lu %lu\ncache_site %lu %lu\nsawtooth_site %lu %lu\nend\n", leaked.allocated, leaked.live, cached.allocated, cached.live,
               sawn.allocated, sawn.live);
   std::fflush(stdout);
-  std::this_thread::sleep_for(std::chrono::hours(1));
+  if (argc < 3) std::this_thread::sleep_for(std::chrono::hours(1));
 }

@@ -8,7 +8,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
-#include <map>
 #include <thread>
 #include <vector>
 
@@ -27,6 +26,8 @@ struct Chain {
 };
 
 static char *volatile lost;
+// What is registered: it only grows.
+static char *registry[1 << 20];
 
 #define TOUCHED(size)                                   \
   do {                                                  \
@@ -52,7 +53,6 @@ SITE static char *doubled(char *old, std::size_t size) { RETURN(static_cast<char
 int main() {
   std::vector<char *> cache, saw, started;
   std::deque<char *> queue;
-  std::map<unsigned, char *> registry;
   std::size_t capacity = 60000;
   char *vector = doubled(nullptr, capacity);
   unsigned random = 1;
@@ -63,7 +63,7 @@ int main() {
   // Twenty steps a second.
   for (unsigned step = 0;; step++) {
     lost = lost_buffer();
-    registry[step] = registered();
+    registry[step % (1 << 20)] = registered();
     if (step % 10 == 0) {
       Chain *chain = nullptr;
       for (int i = 0; i < 10; i++) chain = chained(chain);

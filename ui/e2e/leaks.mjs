@@ -26,6 +26,13 @@ async function check(page) {
     need(said.includes(LEAK) && said.includes("none was freed after it") && said.includes("main"), said);
   });
   if (OUT) await page.screenshot({ path: OUT });
+  await step("what is not seen is said with what to do, and what is sampled comes first", async () => {
+    const rows = page.getByTestId("not-seen").locator("tbody tr");
+    const texts = await rows.allInnerTexts();
+    need(texts.length === 2, texts.join());
+    need(texts[0].includes(SERVICE) && texts[0].includes("sampled") && texts[0].includes("PYTHONMALLOC=malloc"), texts[0]);
+    need(texts[1].includes("gate") && texts[1].includes("Go has an allocator of its own") && texts[1].includes("[[scrape]]"), texts[1]);
+  });
   await step("another suspect shows its own details, and Back those before", async () => {
     await page.getByRole("button", { name: CACHE }).click();
     need((await details.innerText()).includes("levels off near"), await details.innerText());
@@ -47,7 +54,7 @@ async function check(page) {
     await details.waitFor({ timeout });
   });
   await step("where no heap is sampled the page says how to begin", async () => {
-    await page.route("**/api/v1/leaks*", (route) => route.fulfill({ json: { horizon: 3600, groups: [], groups_left_out: 0, leaks: 0, suspects_total: 0, suspects: [], killed: [] } }));
+    await page.route("**/api/v1/leaks*", (route) => route.fulfill({ json: { horizon: 3600, groups: [], groups_left_out: 0, leaks: 0, suspects_total: 0, suspects: [], killed: [], blind: [], blind_left_out: 0 } }));
     await page.reload();
     const empty = page.getByTestId("empty");
     await empty.waitFor({ timeout });

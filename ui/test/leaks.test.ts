@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { chooseSuspects, forecastText, formatLeaks, groupText, intervalText, keyOf, killedUrl, parseLeaks, rateText, suspectUrl, type Suspect } from "../src/data/leaks";
+import { chooseBlind, chooseSuspects, forecastText, formatLeaks, groupText, intervalText, keyOf, killedUrl, parseLeaks, rateText, suspectUrl, type Suspect } from "../src/data/leaks";
 import { parseState } from "../src/data/url";
 
 const frame = (name: string) => ({ name, module: "/usr/bin/api", file: "a.rs", line: 1, kind: "native" });
@@ -24,6 +24,12 @@ describe("leaks", () => {
     const list = [suspect("grow"), suspect("cache", { service: "web" })];
     const found = (text: string) => chooseSuspects(list, text).map((s) => s.function).join();
     expect([found(""), found("GROW"), found("web"), found("1.5"), found("nowhere")]).toEqual(["grow,cache", "grow", "cache", "grow,cache", ""]);
+  });
+
+  it("finds what is not seen by service and version", () => {
+    const blind = (service: string, version: string) => ({ service, version, sampled: false, scraped: false, reasons: [] });
+    const found = (text: string) => chooseBlind([blind("api", "1.5"), blind("gate", "2")], text).map((b) => b.service).join();
+    expect([found(""), found("GATE"), found("1.5"), found("nowhere")]).toEqual(["api,gate", "gate", "api", ""]);
   });
 
   it("says growth with its sign", () => {

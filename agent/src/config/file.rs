@@ -26,8 +26,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<RawConfig, ConfigError> {
     let tree = DeTable::parse(text).map_err(|error| syntax(path, text, &error))?;
     for (name, value) in tree.get_ref() {
         check_key(path, text, "", name)?;
-        let Some(table) = value.get_ref().as_table() else { continue };
-        for (inner, value) in table {
+        for (inner, value) in tables(value).into_iter().flat_map(|table| table.iter()) {
             if name.get_ref() == FREE_TABLE {
                 check_label(path, text, inner, value)?;
             } else {
@@ -36,6 +35,15 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<RawConfig, ConfigError> {
         }
     }
     toml::from_str(text).map_err(|error| wrong_value(path, text, tree.get_ref(), &error))
+}
+
+/// The tables of a value: one, or those of `[[name]]`.
+fn tables<'a, 'i>(value: &'a Spanned<DeValue<'i>>) -> Vec<&'a DeTable<'i>> {
+    match value.get_ref() {
+        DeValue::Table(table) => vec![table],
+        DeValue::Array(values) => values.iter().filter_map(|value| value.get_ref().as_table()).collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn check_key(path: &Path, text: &str, table: &str, name: &Spanned<std::borrow::Cow<'_, str>>) -> Result<(), ConfigError> {
@@ -90,7 +98,7 @@ fn wrong_value(path: &Path, text: &str, tree: &DeTable<'_>, error: &toml::de::Er
 fn key_at<'a>(tree: &'a DeTable<'_>, span: &Range<usize>) -> Option<(&'a str, &'a str)> {
     let holds = |value: &Spanned<DeValue<'_>>| value.span().start <= span.start && span.end <= value.span().end;
     let in_tables = tree.iter().find_map(|(table, value)| {
-        let inner = value.get_ref().as_table()?.iter().find(|(_, value)| holds(value))?;
+        let inner = tables(value).into_iter().flat_map(|table| table.iter()).find(|(_, value)| holds(value))?;
         Some((&**table.get_ref(), &**inner.0.get_ref()))
     });
     in_tables.or_else(|| tree.iter().find(|(_, value)| holds(value)).map(|(name, _)| ("", &**name.get_ref())))

@@ -1,6 +1,7 @@
 //! The keys of the configuration file, what each expects, and the nearest one to a misspelt one.
 
 use super::budget::{CpuCeiling, Horizon, MemoryCeiling};
+use super::scrape::{ScrapeInterval, ScrapeUrl};
 use super::value::{ByteSize, CollectorAddress, Event, Frequency, Label, RingBytes, StackBytes, WindowLength};
 
 /// A key: its table (empty for the top), its name, and what it expects.
@@ -55,6 +56,18 @@ pub(super) const KEYS: &[Key] = &[
     key("exclude", "environment", "true or false"),
     key("", "process_labels", "a list of labels in quotes, such as [\"pid\", \"exe\", \"env.TEAM\", \"k8s.*\"]"),
     key("", "labels", "a table [labels] of names and texts"),
+    key("", "scrape", "tables [[scrape]]"),
+    key("scrape", "url", ScrapeUrl::EXPECTED),
+    key("scrape", "service", "the name of the service in quotes"),
+    key("scrape", "version", "its version in quotes"),
+    key("scrape", "interval", ScrapeInterval::EXPECTED),
+    key("scrape", "token_file", PATH),
+    key("scrape", "basic_auth_file", PATH),
+    key("scrape", "ca", PATH),
+    key("scrape", "client_cert", PATH),
+    key("scrape", "client_key", PATH),
+    key("scrape", "max_bytes", ByteSize::EXPECTED),
+    key("scrape", "labels", "a table of names and texts, such as { team = \"pay\" }"),
 ];
 
 /// The table whose keys are chosen by the user.

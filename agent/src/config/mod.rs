@@ -10,6 +10,7 @@ mod file;
 mod keys;
 mod print;
 mod raw;
+pub mod scrape;
 pub mod users;
 pub mod value;
 
@@ -25,6 +26,7 @@ pub use raw::RawConfig;
 use users::{NoUser, User};
 
 use crate::identity::choice::Choice;
+use scrape::ScrapeConfig;
 use value::{ByteSize, CollectorAddress, Event, Frequency, RingBytes, StackBytes, WindowLength};
 
 /// Where the agent looks for its configuration when none is named. It may be absent.
@@ -59,6 +61,8 @@ pub struct Config {
     pub process_labels: Choice,
     /// Labels that every series of this host gets.
     pub labels: Labels,
+    /// Heap profiles that are fetched.
+    pub scrape: Vec<ScrapeConfig>,
 }
 
 /// How samples are taken.
@@ -146,6 +150,7 @@ impl Default for Config {
             exclude: Exclude::default(),
             process_labels: Choice::default(),
             labels: Labels::new(),
+            scrape: Vec::new(),
         }
     }
 }

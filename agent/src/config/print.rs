@@ -5,7 +5,7 @@ use std::fmt;
 use super::Config;
 
 /// A basic string of TOML.
-struct Quoted<'a>(&'a str);
+pub(super) struct Quoted<'a>(pub(super) &'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -73,6 +73,7 @@ impl fmt::Display for Config {
         let users: Vec<_> = self.exclude.users.iter().map(ToString::to_string).collect();
         writeln!(f, "users = {}\nenvironment = {}", list(&users), self.exclude.environment)?;
         writeln!(f, "\n[labels]")?;
-        self.labels.iter().try_for_each(|(name, value)| writeln!(f, "{} = {}", Quoted(name), Quoted(value)))
+        self.labels.iter().try_for_each(|(name, value)| writeln!(f, "{} = {}", Quoted(name), Quoted(value)))?;
+        self.scrape.iter().try_for_each(|scrape| write!(f, "\n{scrape}"))
     }
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::budget::{CpuCeiling, Horizon, MemoryCeiling};
 use super::error::{ConfigError, Source};
+use super::scrape::RawScrape;
 use super::users::User;
 use super::value::{ByteSize, CollectorAddress, Event, Frequency, Label, RingBytes, StackBytes, WindowLength};
 use super::{Config, Exclude};
@@ -39,6 +40,7 @@ pub struct RawConfig {
     pub exclude: RawExclude,
     pub process_labels: Option<Vec<ProcessLabel>>,
     pub labels: BTreeMap<String, String>,
+    pub scrape: Option<Vec<RawScrape>>,
 }
 
 /// The table `[spool]`.
@@ -139,6 +141,9 @@ impl RawConfig {
                 |error: super::value::ValueError| ConfigError::Conflict { origin: source.to_string(), message: error.to_string() };
             let label = Label::new(&name, &value).map_err(conflict)?;
             config.labels.set(&label.name, &label.value);
+        }
+        if let Some(all) = self.scrape {
+            config.scrape = super::scrape::validated(all, source)?;
         }
         check(&config, source)?;
         Ok(config)

@@ -58,6 +58,21 @@ environment = false
 [labels]
 env = "prod"
 "team.name" = "a \"b\" \\ c"
+[[scrape]]
+url = "https://gate.example:6060/debug/pprof/heap?x=1"
+service = "gate"
+version = "2.1"
+interval = "30s"
+token_file = "/etc/flamekeeper/gate.token"
+ca = "/etc/flamekeeper/gate-ca.pem"
+client_cert = "/etc/flamekeeper/gate.pem"
+client_key = "/etc/flamekeeper/gate.key"
+max_bytes = "8MiB"
+labels = { team = "pay" }
+[[scrape]]
+url = "http://127.0.0.1:6061/pprof/heap"
+service = "cache"
+basic_auth_file = "/etc/flamekeeper/cache.login"
 "#;
 
 /// Every key arrives, and what is printed reads back as the same.
@@ -81,6 +96,9 @@ fn every_key_round_trips() {
         if &**name.get_ref() != keys::FREE_TABLE {
             seen += value.get_ref().as_table().map_or(0, |table| table.len());
         }
+        // Of tables that there may be several of, each key once.
+        let array = value.get_ref().as_array().into_iter().flatten().filter_map(|value| value.get_ref().as_table());
+        seen += array.flat_map(|table| table.iter().map(|(name, _)| &**name.get_ref())).collect::<std::collections::BTreeSet<_>>().len();
     }
     assert_eq!(seen, keys::KEYS.len());
 }
@@ -117,6 +135,18 @@ fn mistakes_are_told_by_place() {
         (
             "[labels]\nthread = \"x\"\n",
             "agent.toml: the label \"thread\" cannot be set in [labels]: the agent sets it for each process; choose another name",
+        ),
+        (
+            "[[scrape]]\nurl = \"http://127.0.0.1:6060\"\nservice = \"x\"\n",
+            "agent.toml:2:7: the key \"scrape.url\" expected the address of a heap profile, such as \"http://127.0.0.1:6060/debug/pprof/heap\", not \"http://127.0.0.1:6060\"",
+        ),
+        (
+            "[[scrape]]\nadress = \"x\"\n",
+            "agent.toml:2:1: unknown key \"scrape.adress\"; expected one of url, service, version, interval, token_file, basic_auth_file, ca, client_cert, client_key, max_bytes, labels",
+        ),
+        (
+            "[[scrape]]\nurl = \"http://a/heap\"\n",
+            "agent.toml: [[scrape]] of http://a/heap: service is missing: the name of the service that it is the heap of",
         ),
         ("state_dir = \"x\"\n", "agent.toml: state_dir must be an absolute path, not \"x\""),
     ];

@@ -39,6 +39,7 @@ use crate::perf::clock;
 use crate::perf::event::Features;
 use crate::perf::period;
 use crate::perf::session::{Scope, Session, SessionSpec};
+use crate::scrape::Board;
 use crate::stop::StopFlag;
 
 /// The largest copy of a user stack that the kernel makes.
@@ -109,6 +110,8 @@ pub struct EngineConfig {
     /// Who wants to know of the objects whose code was sampled; an object that does not fit into the channel is counted in
     /// [`EngineStats::objects_unannounced`].
     pub objects: Option<SyncSender<ObjectSeen>>,
+    /// Heaps that were scraped, for the windows that they fall in.
+    pub scraped: Arc<Board>,
 }
 
 impl EngineConfig {
@@ -132,6 +135,7 @@ impl Default for EngineConfig {
             host_labels: Labels::new(),
             budget: None,
             objects: None,
+            scraped: Arc::default(),
         }
     }
 }

@@ -28,6 +28,7 @@ use crate::process::table::ProcessTable;
 use crate::process::users::HiddenUsers;
 use crate::python::{Interpreters, Outcome, Unwound};
 use crate::record::{Mmap, Record, Sample, Task, parse, time_of};
+use crate::scrape::Board;
 use crate::unwind::pool::ObjectPool;
 use crate::unwind::{FrameCode, Unwinder, UserFrame};
 use labels::{label_samples, named};
@@ -51,6 +52,9 @@ pub(crate) struct Sampler {
     stolen: Option<Stolen>,
     interpreters: Interpreters,
     heaps: Heaps,
+    /// Whether all of the host is profiled: then it is told too whose heap is not seen.
+    whole_host: bool,
+    scraped: Arc<Board>,
     /// What the next sample is worth, in nanoseconds and in what the event counts.
     weight: (u64, u64),
     /// By how much the wall clock is ahead of the records' clock in this window, in nanoseconds; none before its first sample.
@@ -96,6 +100,8 @@ impl Sampler {
             stolen: on_grid.then(|| Stolen::new(event.period())),
             interpreters: Interpreters::default(),
             heaps: Heaps::default(),
+            whole_host: matches!(config.target, Target::Host),
+            scraped: config.scraped,
             weight: (period::period_ns(event.frequency), event.period()),
             ahead: None,
             limits: None,

@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use flamekeeper_heap::layout;
 
 /// Bytes of `/proc/PID/maps` that are read at most.
-const MAX_MAPS: u64 = 16 << 20;
+pub(super) const MAX_MAPS: u64 = 16 << 20;
 
 /// The kernel's own file system for shared memory: what lies on it can be read without waiting for anybody.
 #[derive(Clone, Copy, Debug)]

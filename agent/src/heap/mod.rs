@@ -15,8 +15,11 @@
 //! The last live heap of a process that was killed carries the label `ended` ([`label::ENDED`]): its table says whether the
 //! exit handlers ran.
 //!
+//! What is not seen at all, of processes whose allocator goes past the library or that have none, is told with the reason (`blind`).
+//!
 //! What is lost is counted, by [`Loss`]; the ledger of a batch is about CPU samples and is not touched.
 
+mod blind;
 mod control;
 mod find;
 #[cfg(any(test, feature = "fuzz"))]
@@ -31,12 +34,15 @@ use std::sync::Arc;
 
 use flamekeeper_profile::{Labels, LocationId, SampleType, Series, StackEnd, Tables, label};
 
+use crate::heap::blind::Blind;
 use crate::heap::process::Heap;
 use crate::heap::sum::Sums;
 use crate::identity::Named;
 
+pub use blind::Facts;
 pub use control::{SetError, TableFacts, look, set_interval};
 pub(crate) use find::SharedMemory;
+pub(crate) use process::carry_stack;
 pub(crate) use table::Record;
 
 /// Processes whose tables are read at most.
@@ -125,6 +131,7 @@ pub(crate) struct Heaps {
     /// Of processes that have ended, or run another program now: until the window's end.
     ended: Vec<(Heap, Ended)>,
     due: Vec<Due>,
+    blind: Blind,
     memory: Option<SharedMemory>,
     lost: [u64; Loss::ALL.len()],
     samples: u64,
@@ -164,6 +171,7 @@ impl Heaps {
 
     fn end(&mut self, pid: u32, how: Ended) {
         self.due.retain(|due| due.pid != pid);
+        self.blind.forget(pid);
         if let Some(heap) = self.heaps.remove(&pid) {
             self.ended.push((heap, how));
         }
@@ -238,6 +246,12 @@ impl Heaps {
         let mut groups: Vec<_> = groups.into_iter().collect();
         groups.sort_by(|(a, _), (b, _)| a.iter().cmp(b.iter()));
         groups.into_iter().flat_map(|(labels, sums)| sums.series(&labels, unwind.tables())).collect()
+    }
+
+    /// What is not seen of processes that were sampled in the window that ends, over its tables.
+    pub(crate) fn unseen(&mut self, active: &[u32], now: u64, unwind: &mut impl Unwind) -> Vec<Series> {
+        let Self { heaps, blind, .. } = self;
+        blind.close(active, now, |pid| heaps.contains_key(&pid), unwind)
     }
 
     /// Samples taken so far, and those lost by the place of the reason in [`Loss::ALL`].

@@ -252,7 +252,7 @@ impl Heap {
 }
 
 /// The same stack in other tables.
-fn carry_stack(from: &Tables, stack: StackId, to: &mut Tables) -> StackId {
+pub(crate) fn carry_stack(from: &Tables, stack: StackId, to: &mut Tables) -> StackId {
     let Some(stack) = from.stack(stack) else { return to.intern_stack(&[], StackEnd::Unstated) };
     let locations: Vec<_> = stack.locations.iter().map(|location| carry(from, *location, to)).collect();
     to.intern_stack(&locations, stack.end)

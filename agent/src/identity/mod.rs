@@ -127,6 +127,11 @@ impl Identity {
         self.host.clone()
     }
 
+    /// The labels that all series of this host have.
+    pub(crate) const fn base(&self) -> &Labels {
+        &self.base
+    }
+
     /// Which labels processes get.
     pub(crate) const fn choice(&self) -> &Choice {
         &self.choice

@@ -67,6 +67,12 @@ fn heaps(page: &mut Page, source: &Source) {
     let lost: Vec<_> = Loss::ALL.iter().map(|reason| ([("reason", reason.as_str())], *reason as usize)).collect();
     let lost: Vec<_> = lost.iter().map(|(labels, place)| (&labels[..], float(stats.heap_lost[*place].get()))).collect();
     page.counter("heap_samples_lost_total", "Heap samples lost in whole or in part, by reason.", &lost);
+    let get = |counter| float(Progress::get(counter));
+    let scrapes = [
+        (&[("outcome", "read")][..], get(&source.progress.heaps_scraped)),
+        (&[("outcome", "failed")][..], get(&source.progress.heaps_not_scraped)),
+    ];
+    page.counter("heap_scrapes_total", "Heap profiles of programs ([[scrape]]), by outcome.", &scrapes);
 }
 
 fn caches(page: &mut Page, source: &Source) {

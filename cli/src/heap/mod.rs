@@ -1,6 +1,5 @@
 //! `flamekeeper heap`: sampling of a service's live heap, switched on and off and looked at.
 
-mod blind;
 mod dropin;
 mod status;
 

@@ -3,9 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 
-use flamekeeper_agent::heap::{self, TableFacts};
-
-use super::blind::Facts;
+use flamekeeper_agent::heap::{self, Facts, TableFacts};
 
 /// The answer for these processes, or for all that sample or should.
 pub(super) fn text(pids: &[u32]) -> String {
@@ -44,8 +42,11 @@ fn describe(answer: &mut String, pid: u32, table: Option<TableFacts>, facts: &Fa
     };
     // Writing to a String cannot fail.
     _ = writeln!(answer, "{pid} {}: {state}", name.trim_end());
-    for line in facts.blindness(table.is_some()) {
-        _ = writeln!(answer, "  not seen: {line}");
+    if facts.is_opaque() {
+        answer.push_str("  not seen: a kernel thread, or another user's process that may not be looked at\n");
+    }
+    for kind in facts.blindness(table.is_some()) {
+        _ = writeln!(answer, "  not seen: {}\n  do: {}", kind.cause(), kind.advice());
     }
 }
 

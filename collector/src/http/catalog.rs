@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use flamekeeper_profile::label;
+use flamekeeper_profile::leaks::Blindness;
 use serde::Serialize;
 use serde_json::json;
 
@@ -42,7 +43,7 @@ pub(super) fn services(state: &QueryState, mut params: Params) -> Result<Answer,
     let window = params.window()?;
     let closed = params.finish()?;
     let mut services: BTreeMap<String, ServiceSums> = BTreeMap::new();
-    for series in state.store.series(window)? {
+    for series in state.store.series(window)?.into_iter().filter(is_profile) {
         services.entry(series.labels.get(label::SERVICE).to_owned()).or_default().add(&series);
     }
     let mut services: Vec<ServiceJson> = services.into_iter().map(|(service, sums)| sums.into_json(service)).collect();
@@ -149,10 +150,16 @@ pub(super) fn types(state: &QueryState, mut params: Params) -> Result<Answer, Ap
     let series = state.store.series(window)?;
     let types: BTreeSet<(bool, &str, &str)> = series
         .iter()
+        .filter(|series| is_profile(series))
         .map(|series| (series.sample_type.query_name() != CPU, series.sample_type.query_name(), series.sample_type.query_unit()))
         .collect();
     let types: Vec<_> = types.into_iter().map(|(_, name, unit)| json!({ "type": name, "unit": unit })).collect();
     answer(&json!({ "types": types }), closed)
+}
+
+/// Whether it is something to look at, and not what agents tell of heaps that they do not see.
+fn is_profile(series: &SeriesSummary) -> bool {
+    Blindness::of_type(series.sample_type.query_name()).is_none()
 }
 
 fn answer(value: &serde_json::Value, closed: bool) -> Result<Answer, ApiError> {

@@ -1,6 +1,7 @@
-//! `GET /api/v1/leaks`: which stacks leak, how sure that is, and what filled the memory of processes that were killed.
+//! `GET /api/v1/leaks`: which stacks leak, how sure that is, what filled the memory of processes that were killed,
+//! and whose memory is not seen.
 
-use flamekeeper_profile::leaks::Verdict;
+use flamekeeper_profile::leaks::{Blindness, Verdict};
 use flamekeeper_profile::{Frame, LocationId, SampleType, StackEnd, Timestamp, Window, label};
 use serde::Serialize;
 
@@ -8,7 +9,7 @@ use super::QueryState;
 use super::answer::{Answer, Body};
 use super::error::ApiError;
 use super::params::Params;
-use crate::leaks::{self, Found, Group, Killed, Question, Suspect};
+use crate::leaks::{self, Blind, Found, Group, Killed, Question, Suspect};
 use crate::query::{Profile, SymbolizedProfile};
 use crate::watch;
 
@@ -32,6 +33,8 @@ struct LeaksJson {
     suspects_total: usize,
     suspects: Vec<SuspectJson>,
     killed: Vec<KilledJson>,
+    blind: Vec<BlindJson>,
+    blind_left_out: usize,
 }
 
 #[derive(Serialize)]
@@ -92,6 +95,23 @@ struct KilledJson {
     to: Option<f64>,
 }
 
+#[derive(Serialize)]
+struct BlindJson {
+    service: String,
+    version: String,
+    sampled: bool,
+    scraped: bool,
+    reasons: Vec<ReasonJson>,
+}
+
+#[derive(Serialize)]
+struct ReasonJson {
+    reason: &'static str,
+    cause: &'static str,
+    advice: &'static str,
+    total: bool,
+}
+
 pub(super) fn answer(state: &QueryState, mut params: Params) -> Result<Answer, ApiError> {
     let service = params.text("service").unwrap_or_default();
     let fits = |seconds: &f64| *seconds > 0.0 && *seconds <= LONGEST_HORIZON;
@@ -102,6 +122,7 @@ pub(super) fn answer(state: &QueryState, mut params: Params) -> Result<Answer, A
     let closed = params.finish()?;
     let mut found = leaks::find(&*state.store, &question)?;
     let killed = leaks::killed(&*state.store, &question)?;
+    let (blind, blind_left_out) = leaks::blind(&*state.store, &question)?;
     watch::check()?;
     let suspects_total = found.suspects.len();
     let leaks = found.suspects.iter().filter(|suspect| suspect.forecast.verdict == Verdict::Leaks).count();
@@ -118,6 +139,8 @@ pub(super) fn answer(state: &QueryState, mut params: Params) -> Result<Answer, A
         leaks,
         suspects_total,
         killed: killed.into_iter().map(KilledJson::from).collect(),
+        blind: blind.into_iter().map(BlindJson::from).collect(),
+        blind_left_out,
     })?;
     Ok(Answer { body: Body::Json(body), closed })
 }
@@ -240,5 +263,18 @@ impl From<Killed> for KilledJson {
             from: killed.at.map(|window| window.from.as_seconds()),
             to: killed.at.map(|window| window.to.as_seconds()),
         }
+    }
+}
+
+impl From<Blind> for BlindJson {
+    fn from(blind: Blind) -> Self {
+        let Blind { service, version, sampled, scraped, kinds } = blind;
+        Self { service, version, sampled, scraped, reasons: kinds.into_iter().map(ReasonJson::from).collect() }
+    }
+}
+
+impl From<Blindness> for ReasonJson {
+    fn from(kind: Blindness) -> Self {
+        Self { reason: kind.as_str(), cause: kind.cause(), advice: kind.advice(), total: kind.is_total() }
     }
 }

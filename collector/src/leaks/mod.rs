@@ -2,8 +2,9 @@
 //!
 //! [`find`] reads what agents counted of sampled blocks by age (`flamekeeper_profile::leaks`), over all processes and hosts, for each
 //! version apart, and judges each stack. All of it are sums of generic sample types, so both stores and all their tiers answer it.
-//! [`killed`] finds last live heaps by their label.
+//! [`killed`] finds last live heaps by their label, [`blind`] whose memory is not seen.
 
+mod blind;
 mod counts;
 mod killed;
 
@@ -16,6 +17,7 @@ use flamekeeper_profile::{StackId, Tables, Window, label};
 use crate::selector::Selector;
 use crate::store::{Store, StoreError};
 
+pub use blind::{Blind, blind};
 pub use killed::{Killed, killed};
 
 /// Versions of services that one answer judges, those observed longest.

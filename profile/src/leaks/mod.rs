@@ -25,12 +25,14 @@
 //! - **An interval is stated with each number** ([`forecast`]), and fewer than [`FEWEST`] blocks are no verdict.
 
 mod age;
+mod blindness;
 mod counts;
 mod evidence;
 mod forecast;
 mod poisson;
 
 pub use age::{AgeClass, Step, account};
+pub use blindness::Blindness;
 pub use counts::{Span, Survival, Survived};
 pub use forecast::{FEWEST, Forecast, Verdict, forecast};
 pub use poisson::limits;

@@ -66,6 +66,17 @@ export interface Killed {
   to: number | null;
 }
 
+/** A service whose memory is not seen, or not all of it. */
+export interface Blind {
+  service: string;
+  version: string;
+  /** Whether the heap of some process is sampled. */
+  sampled: boolean;
+  /** Whether its own heap profiles are scraped. */
+  scraped: boolean;
+  reasons: { reason: string; cause: string; advice: string; total: boolean }[];
+}
+
 export interface LeaksAnswer {
   horizon: number;
   groups: Group[];
@@ -74,6 +85,8 @@ export interface LeaksAnswer {
   suspects_total: number;
   suspects: Suspect[];
   killed: Killed[];
+  blind: Blind[];
+  blind_left_out: number;
 }
 
 /** Windows to choose from, in seconds. */
@@ -118,6 +131,12 @@ export function keyOf({ service, version, stack }: Suspect): string {
 export function chooseSuspects(suspects: readonly Suspect[], find: string): Suspect[] {
   const needle = find.trim().toLowerCase();
   return suspects.filter(({ service, version, function: name }) => [service, version, name].some((text) => text.toLowerCase().includes(needle)));
+}
+
+/** The services that hold what is looked for, in the answer's order. */
+export function chooseBlind(list: readonly Blind[], find: string): Blind[] {
+  const needle = find.trim().toLowerCase();
+  return list.filter(({ service, version }) => [service, version].some((text) => text.toLowerCase().includes(needle)));
 }
 
 export const VERDICTS: Readonly<Record<Verdict, string>> = { leaks: "Leaks", too_early: "Too early to tell", levels_off: "Levels off" };

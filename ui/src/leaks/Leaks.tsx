@@ -1,4 +1,4 @@
-import { forecastText, groupText, intervalText, keyOf, killedUrl, rateText, suspectUrl, VERDICTS, WINDOWS, type Killed, type LeaksAnswer, type Suspect } from "../data/leaks";
+import { chooseBlind, forecastText, groupText, intervalText, keyOf, killedUrl, rateText, suspectUrl, VERDICTS, WINDOWS, type Blind, type Killed, type LeaksAnswer, type Suspect } from "../data/leaks";
 import { formatSpan } from "../data/time";
 import { formatBytes, formatCount } from "../data/units";
 import { Listing, NoAnswer, Stale } from "../listing/Listing";
@@ -24,6 +24,7 @@ function Body() {
       <Stale error={error} />
       {value.groups.length === 0 ? <Empty /> : <Verdicts answer={value} list={list} />}
       {value.killed.length > 0 && <Deaths list={value.killed} />}
+      {value.blind.length > 0 && <NotSeen list={chooseBlind(value.blind, state.value.find)} more={value.blind_left_out} />}
     </>
   );
 }
@@ -128,5 +129,26 @@ function Death({ killed }: { killed: Killed }) {
       <td>{killed.host}</td>
       <td class="numeric"><span class="number">{formatBytes(killed.bytes)}</span></td>
     </tr>
+  );
+}
+
+/** Services whose memory is not seen, or not all of it, and what to do: those that are sampled first. */
+function NotSeen({ list, more }: { list: readonly Blind[]; more: number }) {
+  return (
+    <section data-testid="not-seen">
+      <h2 class="leaks-heading">Not seen</h2>
+      <table class="hosts-table">
+        <caption class="visually-hidden">Services whose memory is not seen, or not all of it, {list.length}</caption>
+        <thead><tr><th scope="col">Service</th><th scope="col">Why</th><th scope="col">What to do</th></tr></thead>
+        <tbody>{list.flatMap(({ service, version, sampled, scraped, reasons }) => reasons.map(({ reason, cause, advice }, i) => (
+          <tr key={`${service} ${version} ${reason}`} data-reason={reason}>
+            <th scope="row">{i === 0 && <>{service} <span class="quiet">{version.slice(0, 12)}{sampled && " · sampled"}{scraped && " · scraped"}</span></>}</th>
+            <td class="leaks-why">{cause}</td>
+            <td class="leaks-why">{advice}</td>
+          </tr>
+        )))}</tbody>
+      </table>
+      {more > 0 && <p class="quiet">{formatCount(more)} more</p>}
+    </section>
   );
 }

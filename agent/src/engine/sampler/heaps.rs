@@ -37,7 +37,15 @@ impl Sampler {
     /// The heaps' series of a window that ends now.
     pub(super) fn close_heaps(&mut self) -> Vec<Series> {
         let mut heaps = std::mem::take(&mut self.heaps);
-        let series = heaps.close(clock::monotonic().saturating_sub(GRACE_NS), self);
+        let now = clock::monotonic();
+        let mut series = heaps.close(now.saturating_sub(GRACE_NS), self);
+        if self.whole_host {
+            let mut active: Vec<u32> = self.fold.owners().iter().map(|owner| owner.pid).collect();
+            active.sort_unstable();
+            active.dedup();
+            series.extend(heaps.unseen(&active, now, self));
+        }
+        series.extend(self.scraped.close(now, self.fold.tables()));
         self.heaps = heaps;
         let (samples, lost) = self.heaps.counts();
         self.stats.heap_samples.set(samples);

@@ -1,0 +1,88 @@
+//! Whether a program brings an allocator of its own, which a library in `LD_PRELOAD` cannot stand before.
+
+use object::elf;
+
+use crate::file::ObjectFile;
+use crate::header::Class;
+use crate::section;
+
+/// Bytes of a table of symbols, of their names, or of read-only data that are searched.
+const SEARCHED: u64 = 32 << 20;
+
+/// An allocator in a program's own file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allocator {
+    /// One of no known family: the program defines `malloc`.
+    Own,
+    /// jemalloc.
+    Jemalloc,
+    /// tcmalloc.
+    Tcmalloc,
+    /// mimalloc.
+    Mimalloc,
+}
+
+/// Functions that tell it, the more exact ones before `malloc`. Rust's crates give jemalloc's functions the prefix `_rjem_`.
+const FUNCTIONS: [(&[u8], Allocator); 8] = [
+    (b"_rjem_malloc", Allocator::Jemalloc),
+    (b"_rjem_je_malloc_default", Allocator::Jemalloc),
+    (b"je_malloc", Allocator::Jemalloc),
+    (b"mallctl", Allocator::Jemalloc),
+    (b"tc_malloc", Allocator::Tcmalloc),
+    (b"TCMallocInternalMalloc", Allocator::Tcmalloc),
+    (b"mi_malloc", Allocator::Mimalloc),
+    (b"malloc", Allocator::Own),
+];
+
+/// How messages of theirs begin, which are still there when symbols were stripped.
+const MESSAGES: [(&[u8], Allocator); 3] =
+    [(b"<jemalloc>", Allocator::Jemalloc), (b"tcmalloc: large alloc", Allocator::Tcmalloc), (b"mimalloc: ", Allocator::Mimalloc)];
+
+impl ObjectFile {
+    /// Whether no loader is asked for: libraries are then not loaded into it, whatever its environment says.
+    #[must_use]
+    pub fn is_static(&self) -> bool {
+        !self.headers().programs.iter().any(|program| program.kind == elf::PT_INTERP.0)
+    }
+
+    /// The allocator that is linked into it, as far as its symbols tell, and where these were stripped, its messages.
+    #[must_use]
+    pub fn allocator(&self) -> Option<Allocator> {
+        let found = [elf::SHT_SYMTAB.0, elf::SHT_DYNSYM.0].into_iter().find_map(|kind| self.defines(kind));
+        let stripped = !self.headers().sections.iter().any(|section| section.kind == elf::SHT_SYMTAB.0 && section.has_data());
+        found.or_else(|| stripped.then(|| self.says()).flatten())
+    }
+
+    /// The most exact of the functions that a table of symbols defines.
+    fn defines(&self, kind: u32) -> Option<Allocator> {
+        let headers = self.headers();
+        let table = headers.sections.iter().find(|section| section.kind == kind && section.has_data())?;
+        let names = headers.sections.get(usize::try_from(table.link).ok()?)?;
+        let symbols = section::read_within(self.source(), headers.class, table, SEARCHED).ok()?;
+        let names = section::read_within(self.source(), headers.class, names, SEARCHED).ok()?;
+        // `Elf32_Sym` and `Elf64_Sym`: where `st_info` and `st_shndx` stand.
+        let (size, info, section) = if headers.class == Class::Elf64 { (24, 4, 6) } else { (16, 12, 14) };
+        let mut best = None;
+        for symbol in symbols.data.chunks_exact(size) {
+            let defined = symbol[section] != 0 || symbol[section + 1] != 0;
+            if !defined || symbol[info] & 0xf != elf::STT_FUNC.0 {
+                continue;
+            }
+            let at = u32::from_le_bytes([symbol[0], symbol[1], symbol[2], symbol[3]]);
+            let Some(rest) = names.data.get(usize::try_from(at).ok()?..) else { continue };
+            let is = |name: &[u8]| rest.strip_prefix(name).is_some_and(|after| after.first() == Some(&0));
+            // The place in the list is how exact it is.
+            if let Some(place) = FUNCTIONS.iter().position(|(name, _)| is(name)) {
+                best = Some(best.map_or(place, |best: usize| best.min(place)));
+            }
+        }
+        Some(FUNCTIONS.get(best?)?.1)
+    }
+
+    fn says(&self) -> Option<Allocator> {
+        let headers = self.headers();
+        let data = section::read_within(self.source(), headers.class, headers.section(".rodata")?, SEARCHED).ok()?;
+        let mut texts = data.data.split(|byte| *byte == 0);
+        texts.find_map(|text| MESSAGES.iter().find(|(message, _)| text.starts_with(message)).map(|(_, allocator)| *allocator))
+    }
+}
