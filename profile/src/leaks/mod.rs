@@ -21,7 +21,7 @@
 //!   freed: it counts in neither `D` nor, from then on, `E`.
 //! - **Stalled growth is no leak.** What was all made at a service's start reaches old age in a burst. The flow is that of the whole
 //!   window unless its later part has significantly less; then it is that of the later part. The hazard is the greatest of whole and later
-//!   part: old blocks that a cache gives back once it is full, or a queue once it is drained, are not expected to stay.
+//!   part, where any were freed in that: old blocks that a cache gives back once it is full, or a queue once it is drained, are not expected to stay.
 //! - **An interval is stated with each number** ([`forecast`]), and fewer than [`FEWEST`] blocks are no verdict.
 
 mod age;
