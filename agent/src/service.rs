@@ -22,6 +22,7 @@ use crate::budget::measure::CpuMeter;
 use crate::config::Config;
 use crate::config::value::Event;
 use crate::engine::{Engine, EngineConfig, EngineStats, EventChoice, ObjectSeen, Target};
+use crate::heap::desk::{Desk, DeskSocket};
 use crate::identity::{Identity, IdentityConfig, machine_id};
 use crate::metrics;
 use crate::notify;
@@ -68,12 +69,19 @@ pub(crate) fn serve(config: Config, stop: StopFlag, progress: Arc<Progress>, tur
     }
     let hidden_users = config.exclude.user_ids()?;
     let (board, base) = (Arc::<Board>::default(), identity.base().clone());
-    let engine_config = EngineConfig { hidden_users, scraped: Arc::clone(&board), ..engine_config(&config, &identity, announce) };
+    let desk = Arc::<Desk>::default();
+    let engine_config = EngineConfig {
+        hidden_users,
+        scraped: Arc::clone(&board),
+        desk: Arc::clone(&desk),
+        ..engine_config(&config, &identity, announce)
+    };
     let mut engine = Engine::open(engine_config, identity).context("sampling cannot start")?;
     progress.attach(engine.stats());
     let spool = Arc::new(Spool::open(&config.spool_dir(), config.spool.max_bytes.0, &machine_id())?);
     let stats = engine.stats();
     let parts = Parts::start(&config, &stop, &spool, &progress, (seen, engine.meter(), &stats))?;
+    let desk = answerer(&config, &stop, desk, engine.meter())?;
     let scraper = scraper(&config, &stop, (base, board), &progress, engine.meter())?;
     tracing::info!(
         collector = %config.collector, agent = %spool.agent(), event = stats.event, frequency_hz = config.sampling.frequency.hertz(),
@@ -93,8 +101,10 @@ pub(crate) fn serve(config: Config, stop: StopFlag, progress: Arc<Progress>, tur
     }
     stop.raise();
     drop(engine);
-    if let Some(scraper) = scraper {
-        join(scraper, "scraper");
+    for (thread, name) in [(scraper, "scraper"), (desk, "desk")] {
+        if let Some(thread) = thread {
+            join(thread, name);
+        }
     }
     parts.finish(if another { Duration::ZERO } else { DRAIN });
     spool.flush().unwrap_or_else(|error| tracing::error!(%error, "losses could not be written down"));
@@ -121,6 +131,7 @@ pub fn engine_config(config: &Config, identity: &Identity, objects: Option<SyncS
         hidden_users: Vec::new(),
         host_labels: identity.host_labels(),
         objects,
+        desk: Arc::default(),
         scraped: Arc::default(),
     }
 }
@@ -233,6 +244,19 @@ fn write(batches: &Receiver<Batch>, spool: &Spool, progress: &Progress) {
         failing = !stats.owed.is_empty() && stats.owed.lost(flamekeeper_profile::LossReason::SpoolUnwritable) > 0;
         progress.show_spool(&stats);
     }
+}
+
+/// The thread that answers what the command line asks about heaps; none where its socket cannot be made, which is no reason not to sample.
+fn answerer(config: &Config, stop: &StopFlag, desk: Arc<Desk>, meter: &CpuMeter) -> Result<Option<JoinHandle<()>>> {
+    let socket = match DeskSocket::open(&config.state_dir) {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::warn!(error = format!("{error:#}"), "`flamekeeper heap scan` has nobody to ask");
+            return Ok(None);
+        }
+    };
+    let stop = stop.clone();
+    Ok(Some(thread("fk-desk", meter, move || socket.run(&desk, &stop))?))
 }
 
 /// The thread that scrapes heaps, where any are configured.

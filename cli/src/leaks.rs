@@ -75,6 +75,13 @@ struct Group {
     to: f64,
     age: Option<u64>,
     processes: f64,
+    sampled: Vec<Process>,
+}
+
+#[derive(Deserialize)]
+struct Process {
+    host: String,
+    pid: String,
 }
 
 #[derive(Deserialize)]
@@ -165,6 +172,10 @@ fn text(answer: &Answer, asked: bool) -> String {
             if let Some(more) = suspect.stack.len().checked_sub(FRAMES).filter(|more| *more > 0) {
                 _ = writeln!(text, "    and {more} more");
             }
+            let group = answer.groups.iter().find(|group| (&group.service, &group.version) == (&suspect.service, &suspect.version));
+            if let Some(Process { host, pid }) = group.and_then(|group| group.sampled.first()) {
+                _ = writeln!(text, "  what holds its blocks: `flamekeeper heap scan {pid}` on {host}");
+            }
         }
     }
     for killed in &answer.killed {
@@ -173,7 +184,7 @@ fn text(answer: &Answer, asked: bool) -> String {
         _ = writeln!(text, "killed  {comm} ({service}, process {pid} on {host}): {mebibytes:.1} MiB were live when it ended");
         _ = writeln!(text, "  flamekeeper flamegraph --type inuse_space --query '{query}'");
     }
-    for Group { service, version, from, to, age, processes } in &answer.groups {
+    for Group { service, version, from, to, age, processes, .. } in &answer.groups {
         let age = age.map_or_else(|| "too short for a verdict".to_owned(), |age| format!("old is {age} s or more"));
         _ = writeln!(text, "looked at {service} {}: {processes:.1} processes over {:.0} s, {age}", short(version), to - from);
     }
@@ -239,7 +250,7 @@ mod tests {
     /// A leak is told with its stack, what is none without, and nothing at all with what to do.
     #[test]
     fn text_of_an_answer() {
-        let answer = r#"{"groups": [{"service": "api", "version": "1.5", "from": 0.0, "to": 3600.0, "age": 512, "processes": 2.0}],
+        let answer = r#"{"groups": [{"service": "api", "version": "1.5", "from": 0.0, "to": 3600.0, "age": 512, "processes": 2.0, "sampled": [{"host": "web-1", "pid": "7"}]}],
             "groups_left_out": 0, "leaks": 1, "suspects_total": 3,
             "killed": [{"service": "api", "host": "web-1", "pid": "7", "comm": "api", "bytes": 1572864, "query": "{ended=\"killed\"}"}],
             "suspects": [{"service": "api", "version": "1.5", "verdict": "leaks", "evidence": "why", "function": "grow", "rate": 2560.0,
@@ -249,7 +260,7 @@ mod tests {
                 {"service": "api", "version": "1.5", "sampled": true, "scraped": false, "reasons": [{"reason": "r", "cause": "arenas", "advice": "set it", "total": false}]},
                 {"service": "gate", "version": "2", "sampled": false, "scraped": false, "reasons": [{"reason": "r", "cause": "Go", "advice": "scrape", "total": false}]},
                 {"service": "gate", "version": "3", "sampled": false, "scraped": false, "reasons": []}]}"#;
-        let expected = "LEAKS       grow  api 1.5\n  why\n  now 2.5 KiB/s\n    grow (api) a.c:7\n    main (api)\nlevels off  cache  api 1.5\n  full\n\
+        let expected = "LEAKS       grow  api 1.5\n  why\n  now 2.5 KiB/s\n    grow (api) a.c:7\n    main (api)\n  what holds its blocks: `flamekeeper heap scan 7` on web-1\nlevels off  cache  api 1.5\n  full\n\
             killed  api (api, process 7 on web-1): 1.5 MiB were live when it ended\n  flamekeeper flamegraph --type inuse_space --query '{ended=\"killed\"}'\n\
             looked at api 1.5: 2.0 processes over 3600 s, old is 512 s or more\n3 stacks with old blocks in all; --limit shows more\n\
             not seen  api 1.5: arenas\n  do: set it\nnot watched: gate; --service NAME says why, and what to do\n";

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 
 use flamekeeper_agent::{fuzz, record};
 use flamekeeper_object::go::GoBytes;
-use flamekeeper_object::{ObjectFacts, ObjectFile, OnlyDebug, limits, write_only_debug};
+use flamekeeper_object::{DataSymbols, ObjectFacts, ObjectFile, OnlyDebug, limits, write_only_debug};
 use flamekeeper_profile::{Avma, FileOffset, Svma};
 use flamekeeper_wire::{Limits, decode, encode, gzip, lz4};
 
@@ -101,6 +101,11 @@ fn object(bytes: &[u8]) {
     }
     if let Some(map) = object.go_stack_map() {
         assert!(map.bytes() <= limits::GO_STACK_MAP);
+    }
+    _ = (object.is_static(), object.allocator());
+    let variables = DataSymbols::of(&object);
+    for address in [0, 1, 0x4000, 0x40_1000, u64::MAX] {
+        assert!(variables.find(Svma(address)).is_none_or(|(name, at)| !name.is_empty() && at <= address));
     }
     let split = object.split_units();
     assert!(split.paths.len() <= split.count && split.paths.iter().all(|path| path.starts_with('/')));

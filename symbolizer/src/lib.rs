@@ -21,6 +21,7 @@ mod symbol_file;
 mod symbolized;
 
 #[cfg(feature = "convert")]
+pub use convert::demangle::readable;
 pub use convert::{ConvertError, Converter, Sources};
 pub use flamekeeper_object::SymbolsPresent;
 #[cfg(feature = "convert")]

@@ -94,6 +94,8 @@ fn leaks_are_named() {
     let types = host.ask("/api/v1/types");
     assert!(!types.to_string().contains("heap_blind"), "{types}");
 
+    held_and_lost(&host, workload.pid());
+
     assert_eq!(answer["killed"].as_array().unwrap().len(), 0, "{answer:#}");
     let pid = workload.pid().to_string();
     workload.signal("KILL");
@@ -105,6 +107,36 @@ fn leaks_are_named() {
     let registered =
         last["functions"].as_array().unwrap().iter().find(|function| function["name"].as_str().unwrap().starts_with("registered"));
     assert!(registered.unwrap()["total"].as_u64().unwrap() > 1_000_000, "{last:#}");
+}
+
+/// Of the blocks that were lost it is proven that nothing points to them, of those that are registered which variable does.
+fn held_and_lost(host: &Host, pid: u32) {
+    let socket = host.scratch().join("agent/heap.sock");
+    let mut scan = Command::new(binary("flamekeeper"));
+    scan.args(["heap", "scan", &pid.to_string(), "--json", "--cpu", "100", "--agent-socket"]).arg(socket);
+    let output = scan.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let stack = |name: &str| {
+        let found = answer["stacks"].as_array().unwrap().iter().find(|stack| stack["function"].as_str().unwrap().starts_with(name));
+        let stack = found.unwrap_or_else(|| panic!("no {name} in {answer:#}")).clone();
+        eprintln!("{name}: {} of {} blocks are lost; held by {}", stack["lost"], stack["blocks"], stack["held"]);
+        (stack["blocks"].as_u64().unwrap(), stack["lost"].as_u64().unwrap(), stack)
+    };
+    let (blocks, lost, buffers) = stack("lost_buffer");
+    // The last one is held by a variable; some are by what was left of pointers in memory that is used no more.
+    assert!(blocks >= 20 && lost * 10 >= blocks * 8, "{buffers:#}");
+    let (blocks, lost, registered) = stack("registered");
+    let held = &registered["held"][0];
+    assert!(held["by"] == "the variable registry of leaky" && held["blocks"] == blocks && lost == 0, "{registered:#}");
+    // Compilers fold functions of equal code: this is the name of the cache's, the list's and the start's entries too.
+    let entries =
+        answer["stacks"].as_array().unwrap().iter().filter(|stack| stack["function"].as_str().unwrap().starts_with("queue_entry"));
+    let sum = |what: &str| entries.clone().map(|stack| stack[what].as_u64().unwrap()).sum::<u64>();
+    let (blocks, lost) = (sum("blocks"), sum("lost"));
+    eprintln!("entries: {lost} of {blocks} blocks are lost");
+    assert!(blocks >= 20 && lost * 10 <= blocks, "{answer:#}");
+    eprintln!("{} bytes in {} s", answer["bytes_read"], answer["seconds"]);
 }
 
 /// A program that ends in order leaves no last heap to look at.

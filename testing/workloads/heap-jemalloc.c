@@ -11,12 +11,13 @@
 
 int mallctl(const char *name, void *old, size_t *old_length, void *new, size_t new_length);
 
-static void *kept[256];
+static void *volatile kept[256];
 static volatile unsigned long sink;
 
 __attribute__((noinline)) static void keep(int place) {
-    kept[place] = malloc(96 << 10);
-    memset(kept[place], 1, 96 << 10);
+    void *block = malloc(96 << 10);
+    memset(block, 1, 96 << 10);
+    kept[place] = block;
 }
 
 static void serve(int connection) {

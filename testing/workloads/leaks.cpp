@@ -27,7 +27,7 @@ struct Chain {
 
 static char *volatile lost;
 // What is registered: it only grows.
-static char *registry[1 << 20];
+static char *volatile registry[1 << 20];
 
 #define TOUCHED(size)                                   \
   do {                                                  \

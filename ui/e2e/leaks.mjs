@@ -23,7 +23,7 @@ async function check(page) {
     const text = await first.innerText();
     need(text.includes(LEAK) && text.includes("Leaks") && text.includes(SERVICE), text);
     const said = await details.innerText();
-    need(said.includes(LEAK) && said.includes("none was freed after it") && said.includes("main"), said);
+    need(said.includes(LEAK) && said.includes("none was freed after it") && said.includes("main") && said.includes("flamekeeper heap scan 7"), said);
   });
   if (OUT) await page.screenshot({ path: OUT });
   await step("what is not seen is said with what to do, and what is sampled comes first", async () => {

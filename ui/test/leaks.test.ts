@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { chooseBlind, chooseSuspects, forecastText, formatLeaks, groupText, intervalText, keyOf, killedUrl, parseLeaks, rateText, suspectUrl, type Suspect } from "../src/data/leaks";
+import { chooseBlind, chooseSuspects, forecastText, formatLeaks, groupText, intervalText, keyOf, killedUrl, parseLeaks, rateText, scanText, suspectUrl, type Suspect } from "../src/data/leaks";
 import { parseState } from "../src/data/url";
 
 const frame = (name: string) => ({ name, module: "/usr/bin/api", file: "a.rs", line: 1, kind: "native" });
@@ -36,9 +36,15 @@ describe("leaks", () => {
     expect(forecastText(suspect("a"), 3600)).toMatch(/^\+136\sMiB in /);
     expect(intervalText(suspect("a", { low: -2097152, high: 3145728 }))).toMatch(/^−2(\.0+)?\sMiB to \+3(\.0+)?\sMiB$/);
     expect(rateText(suspect("a"))).toMatch(/^\+38\.8\sKiB\/s$/);
-    const group = { service: "api", version: "1", from: 0, to: 3600, age: null, processes: 1 };
+    const group = { service: "api", version: "1", from: 0, to: 3600, age: null, processes: 1, sampled: [] };
     expect(groupText(group)).toContain("too short for a verdict");
     expect(groupText({ ...group, age: 512, processes: 3.1 })).toMatch(/^3 processes, .*; old is /);
+  });
+
+  it("says what to run to find out what holds the blocks", () => {
+    const group = { service: "api", version: "1.5", from: 0, to: 1, age: null, processes: 1, sampled: [{ host: "web-1", pid: "7" }] };
+    expect(scanText(suspect("grow"), [{ ...group, version: "1.4", sampled: [] }, group])).toBe("flamekeeper heap scan 7  # on web-1");
+    expect(scanText(suspect("grow"), [])).toBe("");
   });
 
   it("leads to the live heap in Explore", () => {

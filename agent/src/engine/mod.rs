@@ -34,6 +34,7 @@ use crate::budget::{self, Ceilings, limits};
 use crate::engine::command::Child;
 use crate::engine::pace::Pace;
 use crate::engine::sampler::Sampler;
+use crate::heap::desk::Desk;
 use crate::identity::Identity;
 use crate::perf::clock;
 use crate::perf::event::Features;
@@ -110,6 +111,8 @@ pub struct EngineConfig {
     /// Who wants to know of the objects whose code was sampled; an object that does not fit into the channel is counted in
     /// [`EngineStats::objects_unannounced`].
     pub objects: Option<SyncSender<ObjectSeen>>,
+    /// Where questions about the heaps of processes come in.
+    pub desk: Arc<Desk>,
     /// Heaps that were scraped, for the windows that they fall in.
     pub scraped: Arc<Board>,
 }
@@ -135,6 +138,7 @@ impl Default for EngineConfig {
             host_labels: Labels::new(),
             budget: None,
             objects: None,
+            desk: Arc::default(),
             scraped: Arc::default(),
         }
     }

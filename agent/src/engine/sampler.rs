@@ -99,7 +99,7 @@ impl Sampler {
             sample_type: event.sample_type(),
             stolen: on_grid.then(|| Stolen::new(event.period())),
             interpreters: Interpreters::default(),
-            heaps: Heaps::default(),
+            heaps: Heaps::new(config.desk),
             whole_host: matches!(config.target, Target::Host),
             scraped: config.scraped,
             weight: (period::period_ns(event.frequency), event.period()),

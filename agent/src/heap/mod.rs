@@ -21,10 +21,12 @@
 
 mod blind;
 mod control;
+pub mod desk;
 mod find;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod process;
+pub mod scan;
 mod sum;
 mod survival;
 mod table;
@@ -35,6 +37,7 @@ use std::sync::Arc;
 use flamekeeper_profile::{Labels, LocationId, SampleType, Series, StackEnd, Tables, label};
 
 use crate::heap::blind::Blind;
+use crate::heap::desk::Desk;
 use crate::heap::process::Heap;
 use crate::heap::sum::Sums;
 use crate::identity::Named;
@@ -132,12 +135,18 @@ pub(crate) struct Heaps {
     ended: Vec<(Heap, Ended)>,
     due: Vec<Due>,
     blind: Blind,
+    desk: Arc<Desk>,
     memory: Option<SharedMemory>,
     lost: [u64; Loss::ALL.len()],
     samples: u64,
 }
 
 impl Heaps {
+    /// None yet; questions about them come in at this desk.
+    pub(crate) fn new(desk: Arc<Desk>) -> Self {
+        Self { desk, ..Self::default() }
+    }
+
     /// Processes that run already are looked at once.
     pub(crate) fn look_at_all(&mut self, pids: impl Iterator<Item = u32>) {
         pids.for_each(|pid| self.plan(Due { pid, at: 0, looks: 1, pause: 0 }));
@@ -190,6 +199,10 @@ impl Heaps {
         let Self { heaps, ended, lost, samples, .. } = self;
         for heap in heaps.values_mut().chain(ended.iter_mut().map(|(heap, _)| heap)) {
             heap.read_ring(limit, unwind, lost, samples);
+        }
+        for question in self.desk.take() {
+            // Whoever asked may have gone.
+            _ = question.answer.try_send(self.heaps.get(&question.pid).map(Heap::told));
         }
     }
 

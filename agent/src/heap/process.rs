@@ -8,6 +8,7 @@ use std::sync::Arc;
 use flamekeeper_heap::layout::{ENTRIES, ENTRIES_OFFSET, ENTRY_SIZE, RING_OFFSET, RING_SIZE, at};
 use flamekeeper_profile::{Location, LocationId, StackEnd, StackId, StopReason, Tables};
 
+use crate::heap::desk::{Told, ToldFrame};
 use crate::heap::sum::{Estimate, Sums};
 use crate::heap::survival::{self, AgedStacks};
 use crate::heap::table::{self, Header, Live, Record, Ring};
@@ -162,6 +163,21 @@ impl Heap {
         self.allocated.entry(stack).or_default().add(Estimate::of(record.size, record.shift));
     }
 
+    /// The stacks of its samples, for whoever asks on this host.
+    pub(crate) fn told(&self) -> Told {
+        let mut places: HashMap<StackId, usize> = HashMap::new();
+        let mut told = Told::default();
+        for (number, stack) in &self.stacks {
+            let place = *places.entry(*stack).or_insert_with(|| {
+                told.stacks.push(told_frames(&self.tables, *stack));
+                told.stacks.len() - 1
+            });
+            told.samples.push((*number, place));
+        }
+        told.samples.sort_unstable();
+        told
+    }
+
     /// Whether the process was killed, or left without its exit handlers: asked of one that has ended.
     pub(crate) fn was_killed(&self) -> bool {
         self.header().is_some_and(|header| header.unfinished)
@@ -249,6 +265,22 @@ impl Heap {
             }
         }
     }
+}
+
+fn told_frames(tables: &Tables, stack: StackId) -> Vec<ToldFrame> {
+    let locations = tables.stack(stack).map(|stack| &*stack.locations).unwrap_or_default();
+    let frame = |location: &LocationId| {
+        let location = tables.location(*location)?;
+        let object = location.object.and_then(|object| tables.object(object));
+        Some(ToldFrame {
+            path: object.map(|object| tables.string(object.path).to_owned()).unwrap_or_default(),
+            build_id: object.and_then(|object| object.build_id.as_ref()).map(ToString::to_string),
+            address: location.address.0,
+            kind: location.kind.as_str().to_owned(),
+            functions: location.lines.iter().map(|line| tables.string(line.function).to_owned()).collect(),
+        })
+    };
+    locations.iter().filter_map(frame).collect()
 }
 
 /// The same stack in other tables.

@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn lives_are_counted() {
         let stack = Tables::new().intern_stack(&[], StackEnd::Root);
-        let live = |number, time: u64| Live { number, size: 1 << 30, shift: 19, time: time * SECOND };
+        let live = |number, time: u64| Live { address: number, number, size: 1 << 30, shift: 19, time: time * SECOND };
         let looks = [
             (10, vec![live(1, 1), live(2, 3)]),
             (20, vec![live(1, 1), live(2, 3), live(3, 15)]),

@@ -54,6 +54,7 @@ pub(crate) struct Ring {
 /// A live sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Live {
+    pub(crate) address: u64,
     pub(crate) number: u64,
     pub(crate) size: u64,
     pub(crate) shift: u8,
@@ -124,7 +125,7 @@ pub(crate) fn live(entries: &[u8], mut visit: impl FnMut(Live)) -> u64 {
             torn += 1;
             continue;
         }
-        visit(Live { number: numbered & NUMBER_MASK, size, shift, time });
+        visit(Live { address, number: numbered & NUMBER_MASK, size, shift, time });
     }
     torn
 }
@@ -187,7 +188,7 @@ pub(super) mod tests {
         bytes[3 * 32] ^= 0x10;
         let mut found = Vec::new();
         assert_eq!(live(&bytes, |sample| found.push(sample)), 1);
-        assert_eq!(found, [Live { number: 5, size: 100, shift: 19, time: 9 }]);
+        assert_eq!(found, [Live { address: 0x1000, number: 5, size: 100, shift: 19, time: 9 }]);
     }
 
     /// A header of another kind, version or with impossible ends is refused by name.

@@ -1,6 +1,7 @@
 //! `flamekeeper heap`: sampling of a service's live heap, switched on and off and looked at.
 
 mod dropin;
+mod scan;
 mod status;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ Examples:
   flamekeeper heap enable api.service && systemctl daemon-reload && systemctl restart api.service
   flamekeeper heap status
   flamekeeper heap status 4711             what of this process's memory would not be seen, and why
+  flamekeeper heap scan 4711               which of its blocks are lost, and what holds the others
   flamekeeper heap interval 4711 0         switch a running process's sampling off
   flamekeeper heap disable api.service";
 
@@ -60,6 +62,8 @@ enum Command {
         /// Processes to look at; none: all that sample, or should
         pids: Vec<u32>,
     },
+    /// Say what still points to the sampled blocks of a process: which are lost, and what holds the others
+    Scan(scan::Arguments),
     /// Set the interval of a running process that samples; 0 switches sampling off
     Interval {
         /// The process
@@ -83,6 +87,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
                 None => format!("{unit} is not enabled\n"),
             }
         }
+        Command::Scan(arguments) => return scan::run(arguments),
         Command::Status { pids } => status::text(pids),
         Command::Interval { pid, bytes } => {
             let set = heap::set_interval(*pid, *bytes).with_context(|| format!("cannot set the interval of process {pid}"))?;

@@ -2,7 +2,7 @@
 //! and whose memory is not seen.
 
 use flamekeeper_profile::leaks::{Blindness, Verdict};
-use flamekeeper_profile::{Frame, LocationId, SampleType, StackEnd, Timestamp, Window, label};
+use flamekeeper_profile::{Frame, SampleType, StackEnd, Timestamp, Window, label};
 use serde::Serialize;
 
 use super::QueryState;
@@ -46,6 +46,13 @@ struct GroupJson {
     to: f64,
     age: Option<u64>,
     processes: f64,
+    sampled: Vec<ProcessJson>,
+}
+
+#[derive(Serialize)]
+struct ProcessJson {
+    host: String,
+    pid: String,
 }
 
 #[derive(Serialize)]
@@ -156,9 +163,9 @@ fn name(found: &mut Found, window: Window, state: &QueryState) -> SymbolizedProf
 
 fn told(suspect: &Suspect, group: &Group, named: &SymbolizedProfile) -> Option<SuspectJson> {
     let Suspect { stack, forecast, .. } = suspect;
-    let (locations, end) = named.stack(*stack);
-    let frames = || frames(locations, named);
-    let site = frames().find(|frame| !allocates(frame)).or_else(|| frames().next());
+    let (_, end) = named.stack(*stack);
+    let frames = || named.frames(*stack);
+    let site = frames().find(|frame| !leaks::allocates(frame)).or_else(|| frames().next());
     let seconds = |at: Timestamp| at.as_seconds();
     Some(SuspectJson {
         service: group.service.clone(),
@@ -185,41 +192,11 @@ fn told(suspect: &Suspect, group: &Group, named: &SymbolizedProfile) -> Option<S
     })
 }
 
-/// Leaf first, inlined functions before those that they are inlined into.
-fn frames<'a>(locations: &'a [LocationId], named: &'a SymbolizedProfile) -> impl Iterator<Item = &'a Frame> {
-    locations.iter().flat_map(|location| named.names.location(*location))
-}
-
 fn truncated(end: StackEnd) -> Option<&'static str> {
     match end {
         StackEnd::Truncated(reason) => Some(reason.as_str()),
         _ => None,
     }
-}
-
-/// Whether a frame belongs to the allocator, or to what stands between it and whoever wanted memory.
-fn allocates(frame: &Frame) -> bool {
-    const MODULES: [&str; 6] = ["libflamekeeper_heap.so", "libc.so", "libstdc++.so", "libc++.so", "libjemalloc.so", "libtcmalloc"];
-    const NAMES: [&str; 16] = [
-        "malloc",
-        "calloc",
-        "realloc",
-        "operator new",
-        "_Znwm",
-        "_Znam",
-        "__rust_alloc",
-        "__rust_realloc",
-        "__rustc::__rust_",
-        "alloc::",
-        "<alloc::",
-        "std::alloc",
-        "std::__new_allocator",
-        "std::vector",
-        "std::allocator",
-        "flamekeeper_heap::",
-    ];
-    let file = frame.module.rsplit('/').next().unwrap_or_default();
-    MODULES.iter().any(|module| file.starts_with(module)) || NAMES.iter().any(|name| frame.name.starts_with(name))
 }
 
 impl From<&Frame> for FrameJson {
@@ -244,6 +221,7 @@ impl From<&Group> for GroupJson {
             to: group.observed.to.as_seconds(),
             age: group.age,
             processes: group.processes,
+            sampled: group.sampled.iter().map(|(host, pid)| ProcessJson { host: host.clone(), pid: pid.clone() }).collect(),
         }
     }
 }

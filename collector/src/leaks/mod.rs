@@ -9,10 +9,10 @@ mod counts;
 mod killed;
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flamekeeper_profile::leaks::{AgeClass, Forecast, Survived, Verdict, forecast};
-use flamekeeper_profile::{StackId, Tables, Window, label};
+use flamekeeper_profile::{Frame, StackId, Tables, Window, label};
 
 use crate::selector::Selector;
 use crate::store::{Store, StoreError};
@@ -22,6 +22,8 @@ pub use killed::{Killed, killed};
 
 /// Versions of services that one answer judges, those observed longest.
 const MOST_GROUPS: usize = 24;
+/// Processes of a version that are named.
+const MOST_PROCESSES: usize = 5;
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -47,6 +49,8 @@ pub struct Group {
     pub age: Option<u64>,
     /// How many processes there were, on the average.
     pub processes: f64,
+    /// Some of them, by host and process id, where the store still knows them.
+    pub sampled: Vec<(String, String)>,
 }
 
 impl Group {
@@ -89,7 +93,7 @@ pub fn find(store: &dyn Store, question: &Question) -> Result<Found, StoreError>
     let mut found = Found::default();
     let (versions, left_out) = versions(store, question)?;
     found.left_out = left_out;
-    for (service, version) in versions {
+    for (service, version, sampled) in versions {
         let selector = Selector::default().with_equal("service", &service).with_equal("version", &version);
         let Some(observed) = counts::observed(store, question.window, &selector)? else { continue };
         let counts = counts::read(store, observed, &selector, &mut found.tables)?;
@@ -97,7 +101,7 @@ pub fn find(store: &dyn Store, question: &Question) -> Result<Found, StoreError>
         let seconds: f64 = counts.spans.iter().map(|span| span.seconds).sum();
         let processes = counts.spans.iter().map(|span| span.processes).sum::<f64>() / seconds.max(1e-9);
         let age = counts.age.map(AgeClass::seconds);
-        found.groups.push(Group { service, version, observed, age, processes });
+        found.groups.push(Group { service, version, observed, age, processes, sampled });
         let Some(age) = age else { continue };
         let judged = counts.parts.iter().map(|(stack, parts)| Suspect {
             group,
@@ -120,21 +124,58 @@ fn rank(a: &Forecast, b: &Forecast) -> Ordering {
     a.verdict.cmp(&b.verdict).then_with(|| by(b).total_cmp(&by(a)))
 }
 
+/// Processes, by host and id.
+type Processes = BTreeSet<(String, String)>;
+/// Service, version, and some of its processes.
+type Version = (String, String, Vec<(String, String)>);
+
 /// Versions of services that sample their heap, and how many are too many.
-fn versions(store: &dyn Store, question: &Question) -> Result<(Vec<(String, String)>, usize), StoreError> {
-    let mut versions: BTreeMap<(String, String), u64> = BTreeMap::new();
+fn versions(store: &dyn Store, question: &Question) -> Result<(Vec<Version>, usize), StoreError> {
+    let mut versions: BTreeMap<(String, String), (u64, Processes)> = BTreeMap::new();
     for series in store.series(question.window)? {
         let service = series.labels.get(label::SERVICE);
         let asked = question.service.is_empty() || question.service == service;
         if asked && series.sample_type.query_name() == Survived::Observed.as_str() {
-            let time = versions.entry((service.to_owned(), series.labels.get(label::VERSION).to_owned())).or_default();
+            let (time, processes) = versions.entry((service.to_owned(), series.labels.get(label::VERSION).to_owned())).or_default();
             *time = time.saturating_add(series.weight);
+            let [host, pid] = [label::HOST, label::PID].map(|name| series.labels.get(name).to_owned());
+            if !pid.is_empty() && processes.len() < MOST_PROCESSES {
+                processes.insert((host, pid));
+            }
         }
     }
     let mut versions: Vec<_> = versions.into_iter().collect();
     // Stable: equal ones stay in the order of their names.
-    versions.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
+    versions.sort_by_key(|(_, (time, _))| std::cmp::Reverse(*time));
     let left_out = versions.len().saturating_sub(MOST_GROUPS);
     versions.truncate(MOST_GROUPS);
-    Ok((versions.into_iter().map(|(version, _)| version).collect(), left_out))
+    let of =
+        |((service, version), (_, processes)): ((String, String), (u64, Processes))| (service, version, processes.into_iter().collect());
+    Ok((versions.into_iter().map(of).collect(), left_out))
+}
+
+/// Whether a frame belongs to the allocator, or to what stands between it and whoever wanted memory.
+#[must_use]
+pub fn allocates(frame: &Frame) -> bool {
+    const MODULES: [&str; 6] = ["libflamekeeper_heap.so", "libc.so", "libstdc++.so", "libc++.so", "libjemalloc.so", "libtcmalloc"];
+    const NAMES: [&str; 16] = [
+        "malloc",
+        "calloc",
+        "realloc",
+        "operator new",
+        "_Znwm",
+        "_Znam",
+        "__rust_alloc",
+        "__rust_realloc",
+        "__rustc::__rust_",
+        "alloc::",
+        "<alloc::",
+        "std::alloc",
+        "std::__new_allocator",
+        "std::vector",
+        "std::allocator",
+        "flamekeeper_heap::",
+    ];
+    let file = frame.module.rsplit('/').next().unwrap_or_default();
+    MODULES.iter().any(|module| file.starts_with(module)) || NAMES.iter().any(|name| frame.name.starts_with(name))
 }

@@ -1,7 +1,7 @@
 //! A profile before and after its locations have names.
 
 use flamekeeper_profile::{
-    Batch, CallTree, CallTreeBuilder, Completeness, FrameId, LocationId, Merged, StackEnd, StackId, Tables, Timestamp, Value, Window,
+    Batch, CallTree, CallTreeBuilder, Completeness, Frame, FrameId, LocationId, Merged, StackEnd, StackId, Tables, Timestamp, Value, Window,
 };
 use flamekeeper_symbolizer::Symbolize;
 
@@ -149,6 +149,12 @@ impl SymbolizedProfile {
             builder.add(self.functions_root_first(*stack).map(|function| functions[function as usize]), value.weight);
         }
         builder.finish()
+    }
+
+    /// The frames of a stack, leaf first, inlined functions before those that they are inlined into.
+    pub fn frames(&self, stack: StackId) -> impl Iterator<Item = &Frame> {
+        let (locations, _) = self.stack(stack);
+        locations.iter().flat_map(|location| self.names.location(*location))
     }
 
     /// Locations leaf first, and how the stack ends; nothing for a handle of other tables.

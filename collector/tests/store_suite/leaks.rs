@@ -1,8 +1,8 @@
 //! The verdict about leaks: the same from windows as they came and from what they were merged into.
 
-use flamekeeper_collector::leaks::{Found, Question, find, killed};
+use flamekeeper_collector::leaks::{Blind, Found, Question, blind, find, killed};
 use flamekeeper_collector::store::{Retention, Store, StoreLimits};
-use flamekeeper_profile::leaks::{AgeClass, Survived, Verdict};
+use flamekeeper_profile::leaks::{AgeClass, Blindness, Survived, Verdict};
 use flamekeeper_profile::{
     AgentFigures, Batch, FrameKind, Labels, Ledger, SampleType, Series, StackEnd, StackId, Svma, Tables, Timestamp, Window,
 };
@@ -65,6 +65,16 @@ fn window(number: u64) -> Batch {
         let labels = labels("1.5", "2").with("ended", "killed");
         all.push(Series { labels, sample_type: SampleType::plain("inuse_space", "bytes"), values: vec![(last, 77 * BYTES)] });
     }
+    // Of a process that is sampled, one that is not, and one of a service whose own profiles are scraped.
+    let unseen = [("api", "1.5", Blindness::Python), ("gate", "7", Blindness::Go), ("cache", "", Blindness::LinkedJemalloc)];
+    for (service, version, kind) in unseen {
+        let labels = Labels::new().with("host", "web-1").with("service", service).with("version", version).with("pid", "9");
+        let values = vec![(stack(&mut tables, Some(kind.as_str()), 512), 1)];
+        all.push(Series { labels, sample_type: SampleType::plain(&kind.type_name(), "count"), values });
+    }
+    let labels = Labels::new().with("host", "web-1").with("service", "cache").with("heap.source", "pprof");
+    let values = vec![(stack(&mut tables, Some("scraped"), 512), BYTES)];
+    all.push(Series { labels, sample_type: SampleType::plain("inuse_space", "bytes"), values });
     let from = Timestamp(START + number * STEP);
     Batch {
         window: Window::new(from, from.saturating_add(STEP)),
@@ -114,6 +124,17 @@ pub(crate) fn leaks_in_all_tiers<S: Subject>() {
         let window = Window::new(Timestamp(START), Timestamp(START + 60 * MINUTE));
         Question { window, service: service.into(), horizon: 3600.0 }
     };
+    let of = |service: &str, version: &str, (sampled, scraped): (bool, bool), kind| Blind {
+        service: service.into(),
+        version: version.into(),
+        sampled,
+        scraped,
+        kinds: vec![kind],
+    };
+    let (told, left_out) = blind(subject.store(), &question("")).unwrap();
+    let known = [of("api", "1.5", (true, false), Blindness::Python), of("cache", "", (false, true), Blindness::LinkedJemalloc)];
+    assert_eq!((&told[..2], told.len(), left_out), (&known[..], 3, 0));
+    assert_eq!(blind(subject.store(), &question("gate")).unwrap().0, [of("gate", "7", (false, false), Blindness::Go)]);
     let dead = killed(subject.store(), &question("")).unwrap();
     assert_eq!((dead.len(), dead[0].labels.get("pid"), dead[0].bytes), (1, "2", 77 * BYTES));
     let at = dead[0].at.unwrap();
@@ -124,4 +145,6 @@ pub(crate) fn leaks_in_all_tiers<S: Subject>() {
     subject.roll_up(later);
     assert!(subject.retain(later).raw_from > Timestamp(START + 60 * MINUTE));
     assert_eq!(ask(subject.store()).1, raw);
+    let merged = blind(subject.store(), &question("gate")).unwrap().0;
+    assert_eq!(merged, [of("gate", "7", (false, false), Blindness::Go)]);
 }

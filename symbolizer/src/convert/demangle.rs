@@ -71,7 +71,8 @@ pub(super) fn familiarity(symbol: &str) -> impl Ord + use<> {
 
 /// A symbol's name as the programmer wrote it, without its version (`memcpy@@GLIBC_2.14`) and without what says that it is a part or a clone of
 /// the function.
-pub(super) fn readable(symbol: &str) -> String {
+#[must_use]
+pub fn readable(symbol: &str) -> String {
     let whole = without_clones(symbol.split_once('@').map_or(symbol, |(name, _)| name));
     demangle(whole).unwrap_or_else(|| whole.to_owned())
 }

@@ -4,7 +4,7 @@
 //! MiniDebugInfo included (`mini`). All of it becomes one symcache.
 
 mod code;
-mod demangle;
+pub(crate) mod demangle;
 mod dwarf;
 mod functions;
 mod go;

@@ -51,6 +51,8 @@ export interface Group {
   /** What counts as old, in seconds; null where the time is too short for a verdict. */
   age: number | null;
   processes: number;
+  /** Some of its processes. */
+  sampled: { host: string; pid: string }[];
 }
 
 export interface Killed {
@@ -162,6 +164,12 @@ export function groupText({ from, to, age, processes }: Group): string {
   const count = processes < 1.5 ? "1 process" : `${formatCount(Math.round(processes))} processes`;
   const old = age === null ? "too short for a verdict" : `old is ${formatSpan(age)} or more`;
   return `${count}, seen for ${formatSpan(Math.round(to - from))}; ${old}`;
+}
+
+/** How to find out what holds its blocks; empty where no process is known. */
+export function scanText({ service, version }: Suspect, groups: readonly Group[]): string {
+  const process = groups.find((group) => group.service === service && group.version === version)?.sampled[0];
+  return process ? `flamekeeper heap scan ${process.pid}  # on ${process.host}` : "";
 }
 
 /** Its live heap in Explore, with the function searched for. */

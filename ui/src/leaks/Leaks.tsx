@@ -1,4 +1,4 @@
-import { chooseBlind, forecastText, groupText, intervalText, keyOf, killedUrl, rateText, suspectUrl, VERDICTS, WINDOWS, type Blind, type Killed, type LeaksAnswer, type Suspect } from "../data/leaks";
+import { chooseBlind, forecastText, groupText, intervalText, keyOf, killedUrl, rateText, scanText, suspectUrl, VERDICTS, WINDOWS, type Blind, type Killed, type LeaksAnswer, type Suspect } from "../data/leaks";
 import { formatSpan } from "../data/time";
 import { formatBytes, formatCount } from "../data/units";
 import { Listing, NoAnswer, Stale } from "../listing/Listing";
@@ -46,7 +46,7 @@ function Verdicts({ answer, list }: { answer: LeaksAnswer; list: readonly Suspec
   return (
     <>
       {list.length === 0 ? <p class="services-none" role="status">{nothing(answer)}</p> : <Table list={list} horizon={answer.horizon} open={suspect} />}
-      {suspect && <Details suspect={suspect} />}
+      {suspect && <Details suspect={suspect} scan={scanText(suspect, answer.groups)} />}
       <dl class="collector" aria-label="What was looked at">
         {answer.groups.map((group) => <div key={`${group.service} ${group.version}`}><dt>{group.service} {group.version.slice(0, 12)}</dt><dd>{groupText(group)}</dd></div>)}
         {answer.groups_left_out > 0 && <div><dt>not looked at</dt><dd>{formatCount(answer.groups_left_out)} more versions</dd></div>}
@@ -89,12 +89,13 @@ function Row({ suspect, horizon, open }: { suspect: Suspect; horizon: number; op
 }
 
 /** The evidence and the stack of one suspect. */
-function Details({ suspect }: { suspect: Suspect }) {
+function Details({ suspect, scan }: { suspect: Suspect; scan: string }) {
   return (
     <section class="leaks-details" aria-label={`Details of ${suspect.function}`} data-testid="details">
       <h2>{suspect.function}</h2>
       <p data-testid="evidence">{suspect.evidence}.</p>
       <p><a class="control primary" href={suspectUrl(suspect)}>Its live heap in Explore</a></p>
+      {scan !== "" && <p data-testid="scan">What still holds its blocks, or that nothing does: <code>{scan}</code></p>}
       <ol class="leaks-stack">
         {suspect.stack.map((frame, i) => (
           <li key={i}><code>{frame.name}</code> <span class="quiet">{frame.module.split("/").pop()}{frame.file !== "" && ` · ${frame.file}:${frame.line}`}</span></li>
