@@ -70,12 +70,8 @@ pub(crate) fn serve(config: Config, stop: StopFlag, progress: Arc<Progress>, tur
     let hidden_users = config.exclude.user_ids()?;
     let (board, base) = (Arc::<Board>::default(), identity.base().clone());
     let desk = Arc::<Desk>::default();
-    let engine_config = EngineConfig {
-        hidden_users,
-        scraped: Arc::clone(&board),
-        desk: Arc::clone(&desk),
-        ..engine_config(&config, &identity, announce)
-    };
+    let engine_config =
+        EngineConfig { hidden_users, scraped: Arc::clone(&board), desk: Arc::clone(&desk), ..engine_config(&config, &identity, announce) };
     let mut engine = Engine::open(engine_config, identity).context("sampling cannot start")?;
     progress.attach(engine.stats());
     let spool = Arc::new(Spool::open(&config.spool_dir(), config.spool.max_bytes.0, &machine_id())?);

@@ -7,7 +7,7 @@ use crate::header::Class;
 use crate::section;
 
 /// Bytes of a table of symbols, of their names, or of read-only data that are searched.
-const SEARCHED: u64 = 32 << 20;
+const SEARCHED: u64 = 16 << 20;
 
 /// An allocator in a program's own file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,8 @@ impl ObjectFile {
         !self.headers().programs.iter().any(|program| program.kind == elf::PT_INTERP.0)
     }
 
-    /// The allocator that is linked into it, as far as its symbols tell, and where these were stripped, its messages.
+    /// The allocator that is linked into it, as far as its symbols tell, and where these were stripped, its messages. Tables of more than 16 MiB
+    /// are not searched: an agent asks this beside its sampling.
     #[must_use]
     pub fn allocator(&self) -> Option<Allocator> {
         let found = [elf::SHT_SYMTAB.0, elf::SHT_DYNSYM.0].into_iter().find_map(|kind| self.defines(kind));
@@ -71,6 +72,10 @@ impl ObjectFile {
             let at = u32::from_le_bytes([symbol[0], symbol[1], symbol[2], symbol[3]]);
             let Some(rest) = names.data.get(usize::try_from(at).ok()?..) else { continue };
             let is = |name: &[u8]| rest.strip_prefix(name).is_some_and(|after| after.first() == Some(&0));
+            // Few names begin so: the cheapest check first.
+            if !matches!(rest, [b'm' | b't' | b'T' | b'j', ..] | [b'_', b'r', ..]) {
+                continue;
+            }
             // The place in the list is how exact it is.
             if let Some(place) = FUNCTIONS.iter().position(|(name, _)| is(name)) {
                 best = Some(best.map_or(place, |best: usize| best.min(place)));

@@ -100,10 +100,11 @@ impl Facts {
     /// Looks at a process; none where it is gone or may not be looked at.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
-        Self::with(pid, Program::of)
+        Self::with(pid, true, Program::of)
     }
 
-    fn with(pid: u32, program: impl FnOnce(&File) -> Program) -> Option<Self> {
+    /// `environment`: whether that is looked at.
+    fn with(pid: u32, environment: bool, program: impl FnOnce(&File) -> Program) -> Option<Self> {
         let mut mapped = Mapped::default();
         let mut lines = BufReader::new(File::open(format!("/proc/{pid}/maps")).ok()?.take(MAX_MAPS));
         let mut line = Vec::new();
@@ -113,13 +114,13 @@ impl Facts {
         }
         let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
         let executable = OpenOptions::new().read(true).custom_flags(flags).open(format!("/proc/{pid}/exe")).ok();
-        let mut environment = Vec::new();
-        if let Ok(file) = File::open(format!("/proc/{pid}/environ")) {
+        let mut variables = Vec::new();
+        if environment && let Ok(file) = File::open(format!("/proc/{pid}/environ")) {
             // What cannot be read is not there.
-            _ = file.take(MAX_ENVIRONMENT).read_to_end(&mut environment);
+            _ = file.take(MAX_ENVIRONMENT).read_to_end(&mut variables);
         }
         let program = executable.as_ref().map(program).unwrap_or_default();
-        Some(Self { program, mapped, environment: Environment::of(&environment) })
+        Some(Self { program, mapped, environment: Environment::of(&variables) })
     }
 
     /// Whether the library is loaded.
@@ -198,8 +199,15 @@ impl Blind {
         self.seen.remove(&pid);
     }
 
-    /// The series of a window that ends now, over its tables, of processes that were sampled in it; `samples` says which have a table.
-    pub(super) fn close(&mut self, active: &[u32], now: u64, samples: impl Fn(u32) -> bool, unwind: &mut impl Unwind) -> Vec<Series> {
+    /// The series of a window that ends now, over its tables, of processes that were sampled in it; `samples` says which have a table,
+    /// `environment` whether environments are looked at.
+    pub(super) fn close(
+        &mut self,
+        (active, environment): (&[u32], bool),
+        now: u64,
+        samples: impl Fn(u32) -> bool,
+        unwind: &mut impl Unwind,
+    ) -> Vec<Series> {
         if self.seen.len() > MOST {
             self.seen.clear();
         }
@@ -208,12 +216,12 @@ impl Blind {
         for pid in active {
             let seen = self.seen.entry(*pid).or_insert(Seen { first: now, told: None });
             let recent = seen.told.is_some_and(|told| now.saturating_sub(told) < EVERY);
-            if left == 0 || recent || now.saturating_sub(seen.first) < MATURE {
+            if left == 0 || recent || now.saturating_sub(seen.first) < MATURE || unwind.is_hidden(*pid) {
                 continue;
             }
             seen.told = Some(now);
             left -= 1;
-            let Some(facts) = self.look(*pid) else { continue };
+            let Some(facts) = self.look(*pid, environment) else { continue };
             let kinds = facts.blindness(samples(*pid));
             if kinds.is_empty() {
                 continue;
@@ -232,9 +240,9 @@ impl Blind {
         series.collect()
     }
 
-    fn look(&mut self, pid: u32) -> Option<Facts> {
+    fn look(&mut self, pid: u32, environment: bool) -> Option<Facts> {
         let programs = &mut self.programs;
-        Facts::with(pid, |file| {
+        Facts::with(pid, environment, |file| {
             let Ok(metadata) = file.metadata() else { return Program::default() };
             if programs.len() > MOST {
                 programs.clear();

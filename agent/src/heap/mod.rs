@@ -261,8 +261,8 @@ impl Heaps {
         groups.into_iter().flat_map(|(labels, sums)| sums.series(&labels, unwind.tables())).collect()
     }
 
-    /// What is not seen of processes that were sampled in the window that ends, over its tables.
-    pub(crate) fn unseen(&mut self, active: &[u32], now: u64, unwind: &mut impl Unwind) -> Vec<Series> {
+    /// What is not seen of processes that were sampled in the window that ends, over its tables; with whether environments are looked at.
+    pub(crate) fn unseen(&mut self, active: (&[u32], bool), now: u64, unwind: &mut impl Unwind) -> Vec<Series> {
         let Self { heaps, blind, .. } = self;
         blind.close(active, now, |pid| heaps.contains_key(&pid), unwind)
     }

@@ -30,6 +30,8 @@ Examples:
   flamekeeper heap scan 4711
   flamekeeper heap scan 4711 --json | jq '.stacks[] | select(.lost > 0)'";
 
+/// Where agents have their socket: the packaged one, and that of `flamekeeper up` as root.
+const SOCKETS: [&str; 2] = ["/var/lib/flamekeeper-agent/heap.sock", "/var/lib/flamekeeper/agent/heap.sock"];
 /// Frames of a stack that are printed, and holders.
 const FRAMES: usize = 6;
 const HOLDERS: usize = 4;
@@ -49,9 +51,9 @@ pub(crate) struct Arguments {
     /// CPU time that reading takes at most, in per cent of one core
     #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(1..=100))]
     cpu: u8,
-    /// The socket of this host's agent, in its state directory
-    #[arg(long, value_name = "FILE", default_value = "/var/lib/flamekeeper-agent/heap.sock")]
-    agent_socket: PathBuf,
+    /// The socket of this host's agent, heap.sock in its state directory [default: that of the packaged agent, else that of `flamekeeper up`]
+    #[arg(long, value_name = "FILE")]
+    agent_socket: Option<PathBuf>,
 }
 
 /// What was found of one stack.
@@ -91,7 +93,9 @@ struct ScanJson {
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let Arguments { pid, agent_socket, .. } = arguments;
     let found = scan::scan(*pid, f64::from(arguments.cpu) / 100.0).with_context(|| format!("process {pid} cannot be scanned"))?;
-    let told = desk::ask(agent_socket, *pid).with_context(|| {
+    let defaults = SOCKETS.into_iter().map(PathBuf::from).find(|path| path.exists());
+    let socket = agent_socket.clone().or(defaults).unwrap_or_else(|| SOCKETS[0].into());
+    let told = desk::ask(&socket, *pid).with_context(|| {
         format!(
             "the stacks are not known: the agent that knows them must run on this host, and --agent-socket name its socket ({})",
             desk::SOCKET

@@ -43,7 +43,7 @@ impl Sampler {
             let mut active: Vec<u32> = self.fold.owners().iter().map(|owner| owner.pid).collect();
             active.sort_unstable();
             active.dedup();
-            series.extend(heaps.unseen(&active, now, self));
+            series.extend(heaps.unseen((&active, !self.identity.hides_environment()), now, self));
         }
         series.extend(self.scraped.close(now, self.fold.tables()));
         self.heaps = heaps;
