@@ -114,6 +114,17 @@ async function check(page) {
     await page.locator("[aria-label=Values] [data-choice=cores]").click();
     await until(page, "requests are still there", async () => parameter(page, "requests_a") === null && parameter(page, "generics") === "fold");
   });
+  await step("it leads to Explore and back; there the deploy stands over the time series", async () => {
+    await page.getByTestId("side-b").getByRole("link", { name: "Explore" }).click();
+    await page.waitForURL((url) => url.pathname === "/explore" && (url.searchParams.get("query") ?? "").includes('version="2"'), { timeout });
+    await page.goto(`${BASE_URL}/explore?from=-1h&service=${SERVICE}`);
+    await page.getByTestId("compare").click();
+    need((await page.locator("[data-compare=deploy]").getAttribute("href")) === `/diff?deploy=${SERVICE}`, "no link to the last deploy");
+    await page.keyboard.press("Escape");
+    await page.getByTestId("deploys").getByRole("link").first().click({ timeout });
+    await page.waitForURL((url) => url.pathname === "/diff" && url.searchParams.has("query_b"), { timeout });
+    await row(page, GREW).waitFor({ timeout });
+  });
   if (NARROW) await step("a zoom into a place that was left out loads it, exactly", async () => {
     const side = (name) => `query_${name}=${encodeURIComponent(`{service="${NARROW}"}`)}&from_${name}=-1h&to_${name}=now`;
     await page.goto(`${BASE_URL}/diff?${side("a")}&${side("b")}&view=flame`);
@@ -125,17 +136,6 @@ async function check(page) {
     need((await exact).ok(), `the collector refused ${(await exact).url()}`);
     await until(page, "the exact tree is not drawn", async () => (await page.evaluate(() => window.__flamekeeper.nodes)) !== before && (await page.locator(".pruned").count()) === 0);
     need(parameter(page, "path")?.includes("narrow"), page.url());
-  });
-  await step("it leads to Explore and back; there the deploy stands over the time series", async () => {
-    await page.getByTestId("side-b").getByRole("link", { name: "Explore" }).click();
-    await page.waitForURL((url) => url.pathname === "/explore" && (url.searchParams.get("query") ?? "").includes('version="2"'), { timeout });
-    await page.goto(`${BASE_URL}/explore?from=-1h&service=${SERVICE}`);
-    await page.getByTestId("compare").click();
-    need((await page.locator("[data-compare=deploy]").getAttribute("href")) === `/diff?deploy=${SERVICE}`, "no link to the last deploy");
-    await page.keyboard.press("Escape");
-    await page.getByTestId("deploys").getByRole("link").first().click({ timeout });
-    await page.waitForURL((url) => url.pathname === "/diff" && url.searchParams.has("query_b"), { timeout });
-    await row(page, GREW).waitFor({ timeout });
   });
   await step("a side without samples is told, with a way out", async () => {
     await page.goto(`${BASE_URL}/diff?query_a=${encodeURIComponent('{service="none"}')}&query_b=${encodeURIComponent(`{service="${SERVICE}"}`)}`);

@@ -1,7 +1,12 @@
 /** The subsecond heat map: pure, so that it is tested without a browser. */
 
-import type { HeatmapAnswer } from "./answers";
+import type { HeatmapAnswer, TypesAnswer } from "./answers";
 import { formatCount } from "./units";
+
+/** Types that are looked at as flamegraphs: tenths of seconds are no functions. */
+export function graphTypes(answer: TypesAnswer): TypesAnswer {
+  return { ...answer, types: answer.types.filter(({ type }) => type !== "cpu_subsecond") };
+}
 
 /** Seconds of a stored window: a stack is known to belong to one, and to no part of it. */
 const STORED = 10;

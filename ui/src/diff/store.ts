@@ -5,6 +5,7 @@ import { timed, type CallTree } from "../data/decode";
 import { decodeDiff, diffRows, diffTree, marksOf, type Diff } from "../data/diff";
 import { formatDiff, parseDiff, type DiffState, type Side } from "../data/diffState";
 import { formatPath, isPruned, parsePath, pathParameter, resolvePath, type FramePath } from "../data/path";
+import { graphTypes } from "../data/heatmap";
 import { Resource } from "../data/resource";
 import { parseSelector, selectedValue } from "../data/selector";
 import { formatTime } from "../data/time";
@@ -56,7 +57,7 @@ const loaded = new Resource<DiffAnswer, Diff>(timed(decodeDiff));
 const detail = new Resource<DiffAnswer, Diff>(timed(decodeDiff));
 const compared = new Resource<CompareAnswer, CompareAnswer>(identity);
 export const services = new Resource<ServicesAnswer, ServicesAnswer>(identity);
-export const types = new Resource<TypesAnswer, TypesAnswer>(identity);
+export const types = new Resource<TypesAnswer, TypesAnswer>(graphTypes);
 export const labels = new Resource<LabelsAnswer, LabelsAnswer>(identity);
 export const deploys = new Resource<DeploysAnswer, DeploysAnswer>(identity);
 

@@ -3,6 +3,7 @@ import { apiUrl, type Parameters } from "../data/api";
 import type { DeploysAnswer, LabelsAnswer, ServicesAnswer, StatusAnswer, TimeseriesAnswer, TopAnswer, TypesAnswer, FlamegraphAnswer } from "../data/answers";
 import { decodeProfile, timed, type Profile } from "../data/decode";
 import { formatPath, isPruned, parsePath, pathOf, pathParameter, resolvePath, type FramePath } from "../data/path";
+import { graphTypes } from "../data/heatmap";
 import { Resource } from "../data/resource";
 import { cutBelow, functionsOf } from "../data/functions";
 import { selectedValue } from "../data/selector";
@@ -33,7 +34,7 @@ export function go(change: Partial<ExploreState>, how: "push" | "replace" = "pus
 }
 
 export const services = new Resource<ServicesAnswer, ServicesAnswer>(identity);
-export const types = new Resource<TypesAnswer, TypesAnswer>(identity);
+export const types = new Resource<TypesAnswer, TypesAnswer>(graphTypes);
 export const labels = new Resource<LabelsAnswer, LabelsAnswer>(identity);
 export const series = new Resource<TimeseriesAnswer, TimeseriesAnswer>(identity);
 export const top = new Resource<TopAnswer, TopAnswer>(identity);
