@@ -43,17 +43,54 @@ fn connect(server: &ClickHouseServer, limits: StoreLimits, retention: Retention,
     ClickHouseStore::connect(server, retention, limits, move || Timestamp(now.load(Ordering::Relaxed))).unwrap()
 }
 
+/// The same with the tables of a cluster: what is asked and written is `Distributed`.
+struct Cluster(ClickHouse);
+
+/// The cluster that the front knows.
+const ONE: &str = "one";
+
+impl ClickHouse {
+    fn start_on(cluster: Option<&str>, limits: StoreLimits, retention: Retention) -> Self {
+        let server = server(Front::shared());
+        // The server's clock is not the test's: it is to delete nothing by itself.
+        assert!(migrate(&server, cluster, &ALL).unwrap().changed);
+        let now = Arc::new(AtomicU64::new(START));
+        let store = connect(&server, limits, retention, &now);
+        Self { server, store, limits, retention, now }
+    }
+}
+
+impl Subject for Cluster {
+    const SEEDS: u64 = 1;
+    const QUESTIONS: u64 = 1;
+
+    fn start(limits: StoreLimits, retention: Retention) -> Self {
+        Self(ClickHouse::start_on(Some(ONE), limits, retention))
+    }
+
+    fn store(&self) -> &dyn Store {
+        self.0.store()
+    }
+
+    fn reopen(&mut self) {
+        self.0.reopen();
+    }
+
+    fn roll_up(&self, now: Timestamp) {
+        self.0.roll_up(now);
+    }
+
+    fn retain(&self, now: Timestamp) -> Retained {
+        self.0.retain(now)
+    }
+}
+
 impl Subject for ClickHouse {
     const SEEDS: u64 = 1;
     const QUESTIONS: u64 = 3;
 
     fn start(limits: StoreLimits, retention: Retention) -> Self {
-        let server = server(Front::shared());
-        // The server's clock is not the test's: it is to delete nothing by itself.
-        assert!(migrate(&server, None, &ALL).unwrap().changed);
-        let now = Arc::new(AtomicU64::new(START));
-        let store = connect(&server, limits, retention, &now);
-        Self { server, store, limits, retention, now }
+        Self::start_on(None, limits, retention)
     }
 
     fn store(&self) -> &dyn Store {
@@ -77,6 +114,19 @@ impl Subject for ClickHouse {
 #[test]
 fn answers_equal_brute_force() {
     hour::answers_equal_brute_force::<ClickHouse>();
+}
+
+/// The same of the tables of a cluster: all of them are distributed, over one shard here.
+#[test]
+fn a_cluster_equals_brute_force() {
+    hour::answers_equal_brute_force::<Cluster>();
+    let subject = Cluster::start(StoreLimits::default(), ALL);
+    let text = format!(
+        "SELECT countIf(engine = 'Distributed'), uniqExact(name) FROM system.tables WHERE database = '{}' AND \
+        name IN ('samples', 'minutes', 'hours', 'hour_series', 'batches', 'ledgers', 'series', 'stacks')",
+        subject.0.server.database
+    );
+    assert_eq!(Front::shared().run(&text).trim(), "8\t8");
 }
 
 /// Many writers at once: each batch is there once, and what one of them was told holds for all.
@@ -114,8 +164,9 @@ fn leaks_are_found_in_all_tiers() {
 /// counts once, in every tier. The same where the tables have forgotten the tokens, for batches that are late.
 #[test]
 fn retries_at_any_point() {
-    for (forgotten, mode) in [(false, "before"), (false, "after"), (true, "before"), (true, "after")] {
-        let mut subject = ClickHouse::start(StoreLimits::default(), ALL);
+    let one_server = [(None, false, "before"), (None, false, "after"), (None, true, "before"), (None, true, "after")];
+    for (cluster, forgotten, mode) in one_server.into_iter().chain([(Some(ONE), false, "after")]) {
+        let mut subject = ClickHouse::start_on(cluster, StoreLimits::default(), ALL);
         let (front, database) = (Front::shared(), subject.server.database.clone());
         if forgotten {
             subject.now.store(START + DAY, Ordering::Relaxed);

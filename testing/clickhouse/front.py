@@ -5,7 +5,10 @@ says the password. It prints the port it listens on at 127.0.0.1, serves until i
 
 It speaks the part of ClickHouse's HTTP interface that Flamekeeper uses: a query in the address, the body or a form, rows in the body,
 parameters (param_*), settings, and exceptions with X-ClickHouse-Exception-Code. DIRECTORY is removed at the end. The engine runs one query at a time. It has no
-Replicated or Distributed tables, no users, and settings of replication have no effect on it.
+users, and settings of replication have no effect on it.
+
+It knows a cluster, `one`, of one shard, itself: Distributed tables are real. A replicated table can be made in the embedded engine, with a Keeper, but takes no
+rows: it would have to serve other replicas. So statements for that cluster are run without ON CLUSTER and with tables that are not replicated.
 
     POST /fault?database=D&after=N&mode=before|after
         of the requests to D from now on, number N (from 0) is not answered: its connection is closed before or after the query was run
@@ -28,8 +31,11 @@ sys.modules["pyarrow"] = None
 from chdb import session  # noqa: E402
 
 # What stands in the address and is no setting, or one that the embedded engine cannot have.
-IGNORED = {"query", "database", "wait_end_of_query", "readonly", "cancel_http_readonly_queries_on_client_close",
-           "insert_quorum", "distributed_foreground_insert"}
+IGNORED = {"query", "database", "wait_end_of_query", "readonly", "cancel_http_readonly_queries_on_client_close", "insert_quorum"}
+# The port says that the shard is this engine; nothing listens there.
+CONFIG = """<clickhouse><tcp_port>9000</tcp_port><remote_servers><one><shard><internal_replication>true</internal_replication>
+<replica><host>127.0.0.1</host><port>9000</port></replica></shard></one></remote_servers></clickhouse>"""
+ON_CLUSTER = " ON CLUSTER `one`"
 NAME = re.compile(r"[a-z_0-9]+")
 
 
@@ -47,10 +53,21 @@ def form(kind, body):
     return parts
 
 
+def on_one(statement):
+    """A statement for the cluster as one that its only server can run."""
+    statement = statement.replace(ON_CLUSTER, "")
+    statement = re.sub(r"Replicated(\w*)MergeTree\('[^']*', '[^']*'(?:, )?", r"\1MergeTree(", statement)
+    return re.sub(r"\breplicated_deduplication_window = (\d+), replicated_deduplication_window_seconds = \d+",
+                  r"non_replicated_deduplication_window = \1", statement)
+
+
 class Engine:
     def __init__(self, folder):
         self.folder = folder
-        self.session = session.Session(os.path.join(folder, "engine"))
+        config = os.path.join(folder, "config.xml")
+        with open(config, "w") as file:
+            file.write(CONFIG)
+        self.session = session.Session(os.path.join(folder, "engine") + f"?config-file={config}")
         self.lock = threading.Lock()
         self.faults, self.counts = {}, {}
         self.database = None
@@ -64,6 +81,8 @@ class Engine:
             sent = sent | form(kind, body)
             body = b""
         query = sent.get("query", "") or body.decode()
+        if ON_CLUSTER in query:
+            query = on_one(query)
         for name, value in sent.items():
             if name.startswith("param_"):
                 self.session.query(f"SET {name} = {quoted(value)}")
