@@ -2,7 +2,8 @@
 //! (`collector/tests/store_cost.rs`).
 //!
 //! Each host runs 30 services of one process each, on one CPU at 20 Hz; a service has 3,000 stacks of 30 frames, whose
-//! frequencies follow Zipf's law (exponent 1) and whose root side is shared with their neighbours.
+//! frequencies follow Zipf's law (exponent 1). As in a call tree, neighbours share their root side: two differ in their leaf only, four in
+//! their last two frames, and so on for twelve frames; what is above these is the same for nearly all.
 
 use flamekeeper_profile::{
     AgentFigures, Batch, BuildId, BuildIdKind, FrameKind, Labels, Ledger, SampleType, Series, StackEnd, StackId, Svma, Tables, Timestamp,
@@ -98,7 +99,7 @@ fn stack(tables: &mut Tables, service: u64, number: u64) -> StackId {
     let object = tables.intern_object(build_id, "/usr/bin/service");
     let locations: Vec<_> = (0..30_u64)
         .map(|depth| {
-            let branch = number >> (29 - depth).min(11);
+            let branch = number >> depth.min(11);
             tables.intern_address(FrameKind::Native, Some(object), Svma(0x1000 + (branch * 31 + depth) % 20_000 * 16))
         })
         .collect();

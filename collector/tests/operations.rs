@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this file is tests")]
 
+mod collector_process;
 #[path = "../../bench/fleet.rs"]
 #[allow(dead_code)]
 mod fleet;
@@ -10,16 +11,14 @@ mod schema;
 mod store_fixture;
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use flamekeeper_collector::Server;
+use collector_process::{MEMORY, Process};
 use flamekeeper_collector::backup::{self, BackupError};
-use flamekeeper_collector::config::Config;
 use flamekeeper_profile::Timestamp;
 use flamekeeper_wire::{encode, gzip};
 use fleet::{Fleet, SERVICES, STACKS};
@@ -199,41 +198,18 @@ fn try_post(address: SocketAddr, key: &str, headers: &str, body: &[u8]) -> Optio
     Some(Answer::read(stream)).filter(|answer| answer.status != 0)
 }
 
-const FOLDER: &str = "FLAMEKEEPER_TEST_LOAD_FOLDER";
-/// The memory that the collector is given.
-const MEMORY: u64 = 512 << 20;
-
-/// Not a test of its own: a collector in a process of its own, until its input ends.
+/// Not a test of its own: see [`collector_process`].
 #[test]
 fn child() {
-    let Ok(folder) = std::env::var(FOLDER) else { return };
-    let config = Config { listen: "127.0.0.1:0".parse().unwrap(), data_dir: folder.into(), memory: MEMORY, ..Config::default() };
-    let server = Server::bind(config).unwrap();
-    eprintln!("address {}", server.address());
-    let (ended, end) = tokio::sync::oneshot::channel::<()>();
-    std::thread::spawn(move || {
-        _ = std::io::stdin().read_line(&mut String::new());
-        drop(ended);
-    });
-    server.run(async move { _ = end.await }).unwrap();
+    collector_process::serve();
 }
 
 /// So many agents, each with so many batches of so many services, all at once; each waits as long as it is asked to. Everything is stored, once, and
 /// the collector stays within its memory.
 fn agents_at_once(agents: u64, batches: u64, services: u64) {
     let folder = tempfile::tempdir().unwrap();
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["child", "--exact", "--nocapture"])
-        .env(FOLDER, folder.path())
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let address =
-        lines.find_map(|line| line.unwrap().strip_prefix("address ").map(|address| address.parse::<SocketAddr>().unwrap())).unwrap();
-    std::thread::spawn(move || lines.for_each(drop));
+    let collector = Process::start(folder.path());
+    let address = collector.address;
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() / 10 * 10;
     let fleet = Fleet::new(0..services);
     let bodies: Vec<(Vec<u8>, u64)> = (0..batches)
@@ -250,16 +226,11 @@ fn agents_at_once(agents: u64, batches: u64, services: u64) {
             std::thread::Builder::new().stack_size(256 << 10).spawn_scoped(scope, ship).unwrap();
         }
     });
-    let status = |path: &str| {
-        let mut stream = TcpStream::connect(address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
-        Answer::read(stream).json()
-    };
-    let found = status("/api/v1/status");
+    let found = collector.status();
     assert_eq!(found["batches"].as_u64(), Some(agents * batches), "{found}");
     let samples: u64 = bodies.iter().map(|(_, samples)| samples).sum();
     assert_eq!(found["samples_stored"].as_u64(), Some(agents * samples), "{found}");
-    let peak = peak_anonymous(child.id());
+    let peak = collector.peak_anonymous();
     let took = start.elapsed();
     eprintln!(
         "{agents} agents, {batches} batches of {} bytes each: {took:.1?}; sent away {} times, duplicates {}; peak memory {} MiB of {} MiB",
@@ -270,8 +241,7 @@ fn agents_at_once(agents: u64, batches: u64, services: u64) {
         MEMORY >> 20
     );
     assert!(peak <= MEMORY, "{peak} bytes");
-    drop(child.stdin.take());
-    assert!(child.wait().unwrap().success());
+    collector.stop();
 }
 
 /// Sends one batch until it is taken, as the agent does (`agent/src/ship`).
@@ -289,16 +259,6 @@ fn ship(address: SocketAddr, (agent, number): (u64, usize), body: &[u8], deferre
             None => std::thread::sleep(Duration::from_millis(500 + agent % 1000)),
         }
     }
-}
-
-/// The greatest resident size of a process, less its files: `VmHWM` and `RssFile` of proc_pid_status(5).
-fn peak_anonymous(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let field = |name: &str| -> u64 {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.split_whitespace().next().unwrap().parse().unwrap()
-    };
-    (field("VmHWM:") - field("RssFile:").min(field("VmHWM:"))) * 1024
 }
 
 /// A hundred agents at once: all is stored, once, within the memory that the collector was given.

@@ -4,21 +4,27 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this file is tests")]
 
+mod collector_process;
 #[path = "../../bench/fleet.rs"]
 mod fleet;
+mod ingest_server;
 mod query_fixture;
 mod store_fixture;
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use collector_process::{MEMORY, Process};
 use flamekeeper_collector::query::Profile;
 use flamekeeper_collector::query::diff::{Diff, Normalization, gather};
 use flamekeeper_collector::store::{EmbeddedStore, Selection, Store as _};
 use flamekeeper_profile::{Batch, Ledger, Tables, Timestamp, Window};
 use flamekeeper_wire::{Limits, gzip};
 use fleet::{Fleet, SERVICES, STACKS};
+use ingest_server::PROFILES;
 use query_fixture::Names;
 use store_fixture::{SECOND, START, id, open};
 
@@ -33,11 +39,9 @@ const FULL_MINUTES: u64 = 1;
 /// The end of all data: not at the edge of an hour or a minute, as a question's end seldom is.
 const END: Timestamp = Timestamp((START / DAY + 8) * DAY + 13 * HOUR + 17 * MINUTE + 20 * SECOND);
 
-/// CPU seconds of this process, all threads (proc(5): utime and stime, 100 ticks a second).
+/// CPU seconds of this process.
 fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+    collector_process::cpu_seconds("self")
 }
 
 /// CPU time of this thread (Documentation/scheduler/sched-stats.rst: the first number is nanoseconds on a CPU).
@@ -126,6 +130,17 @@ fn store_body(store: &EmbeddedStore, body: &[u8], window: u64) -> Stored {
     Stored { wall: start.elapsed(), cpu }
 }
 
+/// A window of all hosts, as their agents would send it, and its rows.
+fn bodies(fleet: &Fleet, from: Timestamp) -> (Vec<Vec<u8>>, u64) {
+    let mut rows = 0;
+    let of_host = |host| {
+        let (batch, made) = fleet.batch(host, from, 10, 0..SERVICES, STACKS);
+        rows += made;
+        gzip::compress(&flamekeeper_wire::encode(&batch))
+    };
+    ((0..HOSTS).map(of_host).collect(), rows)
+}
+
 /// The full minutes, as bodies that agents would send; prints what they took.
 fn ingest(store: &EmbeddedStore) -> u64 {
     let fleet = Fleet::new(0..SERVICES);
@@ -133,13 +148,8 @@ fn ingest(store: &EmbeddedStore) -> u64 {
     let all = Mutex::new(Vec::new());
     for window in 0..FULL_MINUTES * 6 {
         let from = Timestamp(END.0 - FULL_MINUTES * MINUTE + window * 10 * SECOND);
-        let bodies: Vec<Vec<u8>> = (0..HOSTS)
-            .map(|host| {
-                let (batch, made) = fleet.batch(host, from, 10, 0..SERVICES, STACKS);
-                rows += made;
-                gzip::compress(&flamekeeper_wire::encode(&batch))
-            })
-            .collect();
+        let (bodies, made) = bodies(&fleet, from);
+        rows += made;
         bytes += bodies.iter().map(Vec::len).sum::<usize>();
         let (cpu_before, start, next) = (cpu_seconds(), Instant::now(), AtomicU64::new(0));
         std::thread::scope(|scope| {
@@ -247,18 +257,6 @@ fn diff(store: &EmbeddedStore, what: &str, length: u64) {
         selector: r#"{service="service-3"}"#.parse().unwrap(),
     };
     let cpu = cpu_seconds();
-    for number in 0..16 {
-        for chunk in 0..2 {
-            let half = Window::new(Timestamp(END.0 - length + chunk * length / 2), Timestamp(END.0 - length + (chunk + 1) * length / 2));
-            let selector = side(0).selector.with_equal("host", &format!("web-{}", number * 12));
-            store.merged(&Selection { window: half, selector, ..side(0) }).unwrap();
-        }
-    }
-    eprintln!("  one side's parts one by one: {:.0} ms of CPU", (cpu_seconds() - cpu) * 1000.0);
-    let cpu = cpu_seconds();
-    store.time_series(&Selection { selector: "".parse().unwrap(), ..side(0) }, "host", (length / 180).max(10 * SECOND)).unwrap();
-    eprintln!("  one side's presence by all series: {:.0} ms of CPU", (cpu_seconds() - cpu) * 1000.0);
-    let cpu = cpu_seconds();
     let sides = [gather(store, &side(1)).unwrap(), gather(store, &side(0)).unwrap()];
     let units = sides.iter().map(|side| side.units.len()).sum::<usize>();
     let gathered = cpu_seconds();
@@ -280,4 +278,86 @@ fn bytes(folder: &std::path::Path, rows: u64) {
         eprintln!("  {:20} {:>12} bytes", &*name, keyspace.disk_space());
     }
     eprintln!("{rows} rows of the full minutes are in the newest raw slot, with those of the asked service of the hour before");
+}
+
+/// Not a test of its own: see [`collector_process`].
+#[test]
+fn child() {
+    collector_process::serve();
+}
+
+/// Windows of 10 s that are sent over HTTP: two whole minutes.
+const HTTP_WINDOWS: u64 = 12;
+/// How often the collector derives its tiers, twice.
+const DERIVED: Duration = Duration::from_secs(25);
+
+/// Prints what the same bodies take over HTTP, of a collector in a process of its own.
+#[test]
+#[ignore = "a measurement, of a release build"]
+fn cost_over_http() {
+    let (folder, fleet) = (tempfile::tempdir().unwrap(), Fleet::new(0..SERVICES));
+    let collector = Process::start(folder.path());
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    // Minutes that are over for so long that they are derived at once.
+    let from = now / 60 * 60 - 60 - HTTP_WINDOWS * 10;
+    let (mut rows, mut batches, mut cpu) = (0, 0, 0.0);
+    for window in 0..HTTP_WINDOWS {
+        let (bodies, made) = bodies(&fleet, Timestamp((from + window * 10) * SECOND));
+        (rows, batches) = (rows + made, batches + bodies.len() as u64);
+        let (before, next) = (collector.cpu_seconds(), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut connection = Connection::to(collector.address);
+                    loop {
+                        let host = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(body) = bodies.get(host as usize) else { return };
+                        connection.post(&format!("web_{host}-{window}"), body);
+                    }
+                });
+            }
+        });
+        let took = collector.cpu_seconds() - before;
+        cpu += took;
+        eprintln!("window {window}: {:.0} rows per CPU second", made as f64 / took);
+    }
+    assert_eq!(collector.status()["batches"].as_u64(), Some(batches));
+    std::thread::sleep(DERIVED);
+    eprintln!(
+        "over HTTP: {rows} rows in {batches} batches by two connections: {:.0} rows per CPU second of the collector's process while they came, {:.0} of all \
+         its CPU time from its start until the minutes were derived; peak memory {} MiB of {} MiB",
+        rows as f64 / cpu,
+        rows as f64 / collector.cpu_seconds(),
+        collector.peak_anonymous() >> 20,
+        MEMORY >> 20
+    );
+    collector.stop();
+}
+
+/// A connection that is kept, as an agent keeps its own.
+struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    fn to(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    /// Posts a batch, which is to be taken.
+    fn post(&mut self, key: &str, body: &[u8]) {
+        let head = format!(
+            "POST {PROFILES} HTTP/1.1\r\nHost: test\r\nIdempotency-Key: {key}\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        self.0.get_mut().write_all(head.as_bytes()).unwrap();
+        self.0.get_mut().write_all(body).unwrap();
+        let (mut head, mut line) = (String::new(), String::new());
+        while line != "\r\n" {
+            line.clear();
+            assert!(self.0.read_line(&mut line).unwrap() > 0, "no answer: {head}");
+            head += &line.to_lowercase();
+        }
+        assert!(head.starts_with("http/1.1 200") && head.contains("content-length: 0") && head.contains("accepted"), "{head}");
+    }
 }

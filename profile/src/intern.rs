@@ -1,10 +1,12 @@
 //! Interned tables with typed handles.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::marker::PhantomData;
 
-use indexmap::{Equivalent, IndexSet};
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use indexmap::Equivalent;
 
 /// A handle into a [`Table`] of `T`. It means nothing in another table.
 pub struct Id<T> {
@@ -68,12 +70,15 @@ impl<T> fmt::Debug for Id<T> {
 /// A set whose elements keep their place of insertion: equal elements share one handle.
 #[derive(Clone, Debug)]
 pub struct Table<T> {
-    set: IndexSet<T, foldhash::fast::RandomState>,
+    elements: Vec<T>,
+    /// The places of the elements by their hashes. A set of the elements themselves would hash one that is looked for and then added twice.
+    places: HashTable<u32>,
+    hasher: RandomState,
 }
 
 impl<T: Eq + Hash> Default for Table<T> {
     fn default() -> Self {
-        Self { set: IndexSet::default() }
+        Self::with_capacity(0)
     }
 }
 
@@ -84,7 +89,7 @@ impl<T: Eq + Hash> Table<T> {
     /// An empty table with room for so many elements.
     #[must_use]
     pub fn with_capacity(elements: usize) -> Self {
-        Self { set: IndexSet::with_capacity_and_hasher(elements, foldhash::fast::RandomState::default()) }
+        Self { elements: Vec::with_capacity(elements), places: HashTable::with_capacity(elements), hasher: RandomState::default() }
     }
 
     /// The handle of `element`, which is added where it is new.
@@ -92,8 +97,9 @@ impl<T: Eq + Hash> Table<T> {
     /// # Panics
     /// When the table holds [`Self::MAX_LEN`] elements, which no bounded input reaches.
     pub fn intern(&mut self, element: T) -> Id<T> {
-        let index = self.set.insert_full(element).0;
-        Self::id(index)
+        let hash = self.hasher.hash_one(&element);
+        let place = self.places.find(hash, |place| self.elements[*place as usize] == element).copied();
+        place.map_or_else(|| self.add(hash, element), Id::new)
     }
 
     /// The handle of the element equivalent to `key`; `make` builds it only where it is new.
@@ -104,10 +110,8 @@ impl<T: Eq + Hash> Table<T> {
     where
         Q: Hash + Equivalent<T> + ?Sized,
     {
-        match self.set.get_index_of(key) {
-            Some(index) => Self::id(index),
-            None => self.intern(make()),
-        }
+        let hash = self.hasher.hash_one(key);
+        self.place(hash, key).map_or_else(|| self.add(hash, make()), Id::new)
     }
 
     /// The handle of the element equivalent to `key`, if it is there.
@@ -115,30 +119,45 @@ impl<T: Eq + Hash> Table<T> {
     where
         Q: Hash + Equivalent<T> + ?Sized,
     {
-        self.set.get_index_of(key).map(Self::id)
+        self.place(self.hasher.hash_one(key), key).map(Id::new)
+    }
+
+    fn place<Q>(&self, hash: u64, key: &Q) -> Option<u32>
+    where
+        Q: Equivalent<T> + ?Sized,
+    {
+        self.places.find(hash, |place| key.equivalent(&self.elements[*place as usize])).copied()
+    }
+
+    /// Adds an element that is not there.
+    fn add(&mut self, hash: u64, element: T) -> Id<T> {
+        let id = Self::id(self.elements.len());
+        self.elements.push(element);
+        self.places.insert_unique(hash, id.raw(), |place| self.hasher.hash_one(&self.elements[*place as usize]));
+        id
     }
 
     /// The element of a handle.
     #[must_use]
     pub fn get(&self, id: Id<T>) -> Option<&T> {
-        self.set.get_index(id.index())
+        self.elements.get(id.index())
     }
 
     /// All elements in the order of their handles.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (Id<T>, &T)> {
-        self.set.iter().enumerate().map(|(index, element)| (Self::id(index), element))
+        self.elements.iter().enumerate().map(|(index, element)| (Self::id(index), element))
     }
 
     /// How many elements there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.set.len()
+        self.elements.len()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.set.is_empty()
+        self.elements.is_empty()
     }
 
     fn id(index: usize) -> Id<T> {

@@ -50,6 +50,7 @@ mod hosts;
 mod interner;
 mod interners;
 mod keyspaces;
+mod known;
 mod ledgers;
 mod lexicon;
 mod migrate;

@@ -95,13 +95,6 @@ fn last_number(key: &[u8]) -> Option<u32> {
     key.last_chunk().copied().map(u32::from_be_bytes)
 }
 
-/// Keys of contents, one after the other.
-#[derive(Debug, Default)]
-pub(super) struct Keys {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
 /// Gives numbers to contents. There is one writer, so that a number is given once.
 ///
 /// What was used lately is in memory, in two generations: a full young one becomes the old one, whose entries return to the young
@@ -134,47 +127,57 @@ impl Interner {
         prefix: &[u8],
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Result<u32, StoreError> {
+        self.with_key(prefix, write, |interner, content, key| interner.find_or_add(batch, prefix, content, key))
+    }
+
+    /// The same, not kept in memory: the caller remembers it, at least until the batch is written.
+    pub(super) fn intern_uncached(
+        &mut self,
+        batch: &mut OwnedWriteBatch,
+        prefix: &[u8],
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<u32, StoreError> {
+        self.with_key(prefix, write, |interner, content, key| interner.read_or_add(batch, prefix, content, key))
+    }
+
+    /// Hands out the key of a content, and where in it the content begins.
+    fn with_key(
+        &mut self,
+        prefix: &[u8],
+        write: impl FnOnce(&mut Vec<u8>),
+        use_key: impl FnOnce(&mut Self, usize, &[u8]) -> Result<u32, StoreError>,
+    ) -> Result<u32, StoreError> {
         let mut key = std::mem::take(&mut self.key);
         key.clear();
         key.extend(self.dictionary.tag.map(|tag| tag.to_ascii_uppercase()));
         key.extend_from_slice(prefix);
         let content = key.len();
         write(&mut key);
-        let number = self.find_or_add(batch, prefix, content, &key);
+        let number = use_key(self, content, &key);
         self.key = key;
         number
     }
 
-    /// Adds the key of a content to others, to be looked up by [`Self::known`].
-    pub(super) fn put_key(&self, keys: &mut Keys, prefix: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
-        keys.bytes.extend(self.dictionary.tag.map(|tag| tag.to_ascii_uppercase()));
-        keys.bytes.extend_from_slice(prefix);
-        write(&mut keys.bytes);
-        keys.ends.push(keys.bytes.len());
-    }
-
-    /// The numbers of contents that were used lately, in the order of their keys; none for what must be looked for elsewhere.
-    pub(super) fn known(&self, keys: &Keys) -> impl Iterator<Item = Option<u32>> {
-        let starts = std::iter::once(0).chain(keys.ends.iter().copied());
-        starts.zip(&keys.ends).map(|(start, end)| self.young.get(&keys.bytes[start..*end]))
-    }
-
     fn find_or_add(&mut self, batch: &mut OwnedWriteBatch, prefix: &[u8], content: usize, key: &[u8]) -> Result<u32, StoreError> {
-        if key.len() > MAX_KEY {
-            return Err(StoreError::TooLong { what: self.dictionary.name, bytes: key.len(), limit: MAX_KEY });
-        }
         if let Some(number) = self.young.get(key) {
             return Ok(number);
         }
         let number = match self.old.remove(key) {
             Some(number) => number,
-            None => match self.dictionary.number_of(key)? {
-                Some(number) => number,
-                None => self.add(batch, prefix, &key[content..], key)?,
-            },
+            None => self.read_or_add(batch, prefix, content, key)?,
         };
         self.young.insert(key, number);
         Ok(number)
+    }
+
+    fn read_or_add(&mut self, batch: &mut OwnedWriteBatch, prefix: &[u8], content: usize, key: &[u8]) -> Result<u32, StoreError> {
+        if key.len() > MAX_KEY {
+            return Err(StoreError::TooLong { what: self.dictionary.name, bytes: key.len(), limit: MAX_KEY });
+        }
+        match self.dictionary.number_of(key)? {
+            Some(number) => Ok(number),
+            None => self.add(batch, prefix, &key[content..], key),
+        }
     }
 
     fn add(&mut self, batch: &mut OwnedWriteBatch, prefix: &[u8], content: &[u8], key: &[u8]) -> Result<u32, StoreError> {

@@ -6,6 +6,7 @@ use flamekeeper_profile::Timestamp;
 
 use super::interner::Interner;
 use super::keyspaces::Keyspaces;
+use super::known::KnownStacks;
 use super::tier::{Kind, Slot};
 use super::words::Words;
 use crate::store::StoreError;
@@ -19,7 +20,9 @@ pub(super) struct Interners {
     pub(super) texts: Interner,
     pub(super) objects: Interner,
     pub(super) locations: Interner,
+    /// Only asked for what `known` does not know.
     pub(super) stacks: Interner,
+    pub(super) known: KnownStacks,
     pub(super) services: Interner,
     pub(super) types: Interner,
     pub(super) series: Interner,
@@ -33,6 +36,7 @@ impl Interners {
             objects: Interner::new(words.objects),
             locations: Interner::new(words.locations),
             stacks: Interner::new(words.stacks),
+            known: KnownStacks::default(),
             services: Interner::new(words.services),
             types: Interner::new(words.types),
             series: Interner::new(words.series),
@@ -41,6 +45,7 @@ impl Interners {
     }
 
     fn trim(&mut self, generation_bytes: usize) {
+        self.known.trim(generation_bytes);
         [
             &mut self.texts,
             &mut self.objects,

@@ -4,16 +4,17 @@ use fjall::OwnedWriteBatch;
 use flamekeeper_profile::{LocationId, Object, ObjectId, Series, StackEnd, StackId, StringId, Tables, Timestamp, label};
 
 use super::append::text_content;
-use super::interner::Keys;
 use super::interners::Interners;
+use super::known::{KnownStacks, StackWords};
 use super::records::{LocationRecord, ObjectRecord, encode_labels, encode_type, put_stack};
 use super::row::{self, RowHeader, RowKey, Table};
 use crate::store::StoreError;
 
 /// The numbers that a batch's handles have in the store; each handle is looked up once.
 ///
-/// What a series names is looked up together before it is used one by one. Nearly all of it is in memory, but seldom in a cache of
-/// the CPU, and look-ups in one short loop wait for memory at the same time instead of one after the other.
+/// Stacks are looked for by their locations' words ([`KnownStacks`]), all of a series together: nearly all of them are in memory, but seldom in a
+/// cache of the CPU, and look-ups in one short loop wait for memory at the same time instead of one after the other. Only for the others are locations
+/// looked up.
 pub(super) struct Numbers<'a> {
     interners: &'a mut Interners,
     pub(super) write: &'a mut OwnedWriteBatch,
@@ -21,12 +22,21 @@ pub(super) struct Numbers<'a> {
     texts: Vec<Option<u32>>,
     objects: Vec<Option<u32>>,
     locations: Vec<Option<u32>>,
+    /// Of each location its word; 0 where it was not needed yet.
+    words: Vec<u64>,
     /// Of each stack the service that it was met in last, and its number there.
     stacks: Vec<Option<(u32, u32)>>,
-    /// Of each location whether it was looked up among others.
-    seen: Vec<bool>,
+    sought: Sought,
     /// The locations of the stack at hand, kept for its memory.
     content: Vec<u32>,
+}
+
+/// The stacks of a series that must be looked for, kept for their memory.
+#[derive(Default)]
+struct Sought {
+    words: Vec<u64>,
+    /// The place of each among the series' values, and where its words end.
+    stacks: Vec<(usize, usize)>,
 }
 
 impl<'a> Numbers<'a> {
@@ -38,8 +48,9 @@ impl<'a> Numbers<'a> {
             texts: vec![None; tables.strings().len()],
             objects: vec![None; tables.objects().len()],
             locations: vec![None; tables.locations().len()],
+            words: vec![0; tables.locations().len()],
             stacks: vec![None; tables.stacks().len()],
-            seen: vec![false; tables.locations().len()],
+            sought: Sought::default(),
             content: Vec::new(),
         }
     }
@@ -49,78 +60,94 @@ impl<'a> Numbers<'a> {
         let service = self.interners.services.intern(self.write, &[], &text_content(series.labels.get(label::SERVICE)))?;
         let sample_type = self.interners.types.intern(self.write, &[], &encode_type(&series.sample_type))?;
         let labels = self.interners.series.intern(self.write, &[], &encode_labels(&series.labels))?;
-        self.find_locations(&series.values)?;
-        self.find_stacks(service, &series.values);
         let mut header = RowHeader::default();
-        let mut stacks = Vec::with_capacity(series.values.len());
-        for (stack, value) in &series.values {
-            let (number, end) = self.stack(service, *stack)?;
-            stacks.push((number, *value));
-            header.count(end, *value);
-        }
+        let mut stacks = self.stacks(service, &series.values, &mut header)?;
         stacks.sort_unstable();
         let key = RowKey { table: Table::Rows, service, sample_type, from, series: labels, ordinal };
         Ok((key, row::encode(&header, &stacks)))
     }
 
-    /// Looks the locations of stacks up that are in memory; what is not found or has names is left to [`Self::location`].
-    fn find_locations(&mut self, values: &[(StackId, u64)]) -> Result<(), StoreError> {
+    /// The numbers of a series' stacks, with their values, which are counted.
+    fn stacks(&mut self, service: u32, values: &[(StackId, u64)], header: &mut RowHeader) -> Result<Vec<(u32, u64)>, StoreError> {
         let tables = self.tables;
-        let (mut ids, mut keys) = (Vec::new(), Keys::default());
-        for id in values.iter().filter_map(|(stack, _)| tables.stack(*stack)).flat_map(|stack| &stack.locations) {
-            let Some(seen @ false) = self.seen.get_mut(id.index()) else { continue };
-            *seen = true;
-            let Some(location) = tables.location(*id).filter(|location| location.lines.is_empty()) else { continue };
-            let object = location.object.map(|object| self.object(object)).transpose()?;
-            let record = LocationRecord { kind: location.kind, object, address: location.address.0, lines: Vec::new() };
-            self.interners.locations.put_key(&mut keys, &[], |out| record.put(out));
-            ids.push(*id);
+        let mut sought = std::mem::take(&mut self.sought);
+        sought.words.clear();
+        sought.stacks.clear();
+        let mut numbers = Vec::with_capacity(values.len());
+        for (place, (id, value)) in values.iter().enumerate() {
+            let (locations, end) = parts(tables, *id);
+            header.count(end, *value);
+            if let Some(Some((known, number))) = self.stacks.get(id.index())
+                && *known == service
+            {
+                numbers.push((*number, *value));
+                continue;
+            }
+            sought.words.push(KnownStacks::head(service, end));
+            for location in locations {
+                let word = self.word(*location)?;
+                sought.words.push(word);
+            }
+            sought.stacks.push((place, sought.words.len()));
+            numbers.push((0, *value));
         }
-        for (id, number) in ids.into_iter().zip(self.interners.locations.known(&keys)) {
-            self.locations[id.index()] = number;
+        let starts = std::iter::once(0).chain(sought.stacks.iter().map(|(_, end)| *end));
+        let known = &mut self.interners.known;
+        let hashed: Vec<StackWords<'_>> =
+            starts.zip(&sought.stacks).map(|(start, (_, end))| known.hashed(&sought.words[start..*end])).collect();
+        let found: Vec<Option<u32>> = hashed.iter().map(|stack| known.find(*stack)).collect();
+        for ((stack, found), (place, _)) in hashed.into_iter().zip(found).zip(&sought.stacks) {
+            let (id, _) = values[*place];
+            let number = match found {
+                Some(number) => number,
+                None => self.new_stack(service, id, stack)?,
+            };
+            numbers[*place].0 = number;
+            remember(&mut self.stacks, id.index(), (service, number));
         }
-        Ok(())
+        self.sought = sought;
+        Ok(numbers)
     }
 
-    /// The same for stacks of whose locations all are known.
-    fn find_stacks(&mut self, service: u32, values: &[(StackId, u64)]) {
-        let tables = self.tables;
-        let (mut ids, mut keys) = (Vec::new(), Keys::default());
-        for (id, _) in values {
-            let Some(stack) = tables.stack(*id) else { continue };
-            self.content.clear();
-            self.content.extend(stack.locations.iter().map_while(|id| self.locations.get(id.index()).copied().flatten()));
-            if self.content.len() == stack.locations.len() {
-                let put = |out: &mut Vec<u8>| put_stack(out, &self.content, stack.end);
-                self.interners.stacks.put_key(&mut keys, &service.to_be_bytes(), put);
-                ids.push(*id);
-            }
+    /// The number of a stack that was not used lately.
+    fn new_stack(&mut self, service: u32, id: StackId, words: StackWords<'_>) -> Result<u32, StoreError> {
+        // It may have come with another of the same series.
+        if let Some(number) = self.interners.known.find(words) {
+            return Ok(number);
         }
-        for (id, number) in ids.into_iter().zip(self.interners.stacks.known(&keys)) {
-            if let Some(number) = number {
-                self.stacks[id.index()] = Some((service, number));
-            }
-        }
-    }
-
-    fn stack(&mut self, service: u32, id: StackId) -> Result<(u32, StackEnd), StoreError> {
-        let tables = self.tables;
-        let (locations, end) = tables.stack(id).map_or((&[][..], StackEnd::Unstated), |stack| (&*stack.locations, stack.end));
-        if let Some(Some((known, number))) = self.stacks.get(id.index())
-            && *known == service
-        {
-            return Ok((*number, end));
-        }
+        let (locations, end) = parts(self.tables, id);
         let mut numbers = std::mem::take(&mut self.content);
         numbers.clear();
         for location in locations {
             numbers.push(self.location(*location)?);
         }
         let put = |out: &mut Vec<u8>| put_stack(out, &numbers, end);
-        let number = self.interners.stacks.intern_with(self.write, &service.to_be_bytes(), put)?;
+        let number = self.interners.stacks.intern_uncached(self.write, &service.to_be_bytes(), put)?;
         self.content = numbers;
-        remember(&mut self.stacks, id.index(), (service, number));
-        Ok((number, end))
+        self.interners.known.insert(words, number);
+        Ok(number)
+    }
+
+    /// The word of a location. Where it has names, or does not fit into one, it is its number.
+    fn word(&mut self, id: LocationId) -> Result<u64, StoreError> {
+        if let Some(word) = self.words.get(id.index()).copied().filter(|word| *word != 0) {
+            return Ok(word);
+        }
+        let word = match self.tables.location(id) {
+            Some(location) if location.lines.is_empty() => {
+                let object = location.object.map(|object| self.object(object)).transpose()?;
+                self.interners.known.address(location.kind, object, location.address.0)
+            }
+            _ => None,
+        };
+        let word = match word {
+            Some(word) => word,
+            None => KnownStacks::numbered(self.location(id)?),
+        };
+        if let Some(place) = self.words.get_mut(id.index()) {
+            *place = word;
+        }
+        Ok(word)
     }
 
     fn location(&mut self, id: LocationId) -> Result<u32, StoreError> {
@@ -171,6 +198,11 @@ impl<'a> Numbers<'a> {
         remember(&mut self.texts, id.index(), number);
         Ok(number)
     }
+}
+
+/// The locations of a stack, and how it ends.
+fn parts(tables: &Tables, id: StackId) -> (&[LocationId], StackEnd) {
+    tables.stack(id).map_or((&[], StackEnd::Unstated), |stack| (&*stack.locations, stack.end))
 }
 
 /// A handle that points nowhere is not remembered.

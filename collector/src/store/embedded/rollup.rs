@@ -65,8 +65,11 @@ impl Delta {
 
 /// What a bucket gains.
 enum Gain {
-    /// Rows per series of it.
-    Rows(BTreeMap<u32, Delta>),
+    /// Rows by what their series share; for hours those of each series too.
+    Rows {
+        merged: BTreeMap<Labels, Delta>,
+        series: BTreeMap<u32, Delta>,
+    },
     Ledgers(Vec<(Labels, AgentLedger)>),
 }
 
@@ -96,7 +99,10 @@ fn roll_bucket(keyspaces: &Keyspaces, writer: &Mutex<Writer>, sync: &GroupSync, 
     };
     let (gain, rows) = match key.subject {
         Subject::Ledgers => lacking_ledgers(&view, key, &ordinals)?,
-        Subject::Rows { service, sample_type } => lacking_rows(&view, key, (service, sample_type), &ordinals)?,
+        Subject::Rows { service, sample_type } => {
+            let words = Words::new(&keyspaces.slot(Kind::Words, key.bucket)?);
+            lacking_rows(&view, &words, key, (service, sample_type), &ordinals)?
+        }
     };
     let mut writer = lock(writer, sync)?;
     let written = write(keyspaces, &mut writer, key, gain, ordinals.end);
@@ -113,7 +119,6 @@ fn roll_bucket(keyspaces: &Keyspaces, writer: &Mutex<Writer>, sync: &GroupSync, 
 fn write(keyspaces: &Keyspaces, writer: &mut Writer, key: DirtyKey, gain: Gain, next: u64) -> Result<(), StoreError> {
     let mut write = keyspaces.database.batch();
     let target = keyspaces.slot(key.width.kind(), key.bucket)?;
-    let words = Words::new(&keyspaces.slot(Kind::Words, key.bucket)?);
     let interners = writer.interners.at(keyspaces, key.bucket)?;
     match (gain, key.subject) {
         (Gain::Ledgers(gained), _) => {
@@ -121,23 +126,21 @@ fn write(keyspaces: &Keyspaces, writer: &mut Writer, key: DirtyKey, gain: Gain, 
             let value = add_ledgers(&target, &bucket, gained, (interners, &mut write), key.width == Width::Hour)?;
             write.insert(&target, bucket, value);
         }
-        (Gain::Rows(gained), Subject::Rows { service, sample_type }) => {
+        (Gain::Rows { merged, series }, Subject::Rows { service, sample_type }) => {
             let row_key = |table, series| RowKey { table, service, sample_type, from: key.bucket, series, ordinal: 0 };
-            for (labels, delta) in merge_series(&words, &gained)? {
+            for (labels, delta) in merged {
                 let number = interners.series.intern(&mut write, &[], &encode_labels(&labels))?;
                 let hosts = delta.hosts.iter().map(|host| interners.hosts.intern(&mut write, &[], &text_content(host)));
                 let hosts = hosts.collect::<Result<BTreeSet<u32>, _>>()?;
                 let row_key = row_key(Table::Rows, number).encode();
                 write.insert(&target, row_key, add_row(&target, &row_key, delta, hosts)?);
             }
-            if key.width == Width::Hour {
-                for (number, delta) in gained {
-                    let row_key = row_key(Table::Series, number).encode();
-                    write.insert(&target, row_key, add_row(&target, &row_key, delta, BTreeSet::new())?);
-                }
+            for (number, delta) in series {
+                let row_key = row_key(Table::Series, number).encode();
+                write.insert(&target, row_key, add_row(&target, &row_key, delta, BTreeSet::new())?);
             }
         }
-        (Gain::Rows(_), Subject::Ledgers) => {}
+        (Gain::Rows { .. }, Subject::Ledgers) => {}
     }
     let touched_since = writer.markers.get(&key).is_some_and(|lacks| lacks.last >= next);
     if touched_since {
@@ -156,36 +159,68 @@ fn write(keyspaces: &Keyspaces, writer: &mut Writer, key: DirtyKey, gain: Gain, 
 
 type Ordinals = std::ops::Range<u64>;
 
-/// The rows of a bucket from batches in a range of ordinals, added up per series.
-fn lacking_rows(view: &View, key: DirtyKey, (service, sample_type): (u32, u32), ordinals: &Ordinals) -> Result<(Gain, u64), StoreError> {
-    let mut found: BTreeMap<u32, Delta> = BTreeMap::new();
-    let mut rows = 0;
-    view.entries(Kind::Raw, &RowKey::prefix(Table::Rows, service, sample_type), key.window(), |key, value| {
-        let key = RowKey::decode(key).map_err(corrupt("row key"))?;
-        if ordinals.contains(&key.ordinal) {
-            found.entry(key.series).or_default().add_row(value).map_err(corrupt("row"))?;
-            rows += 1;
+/// The rows of a bucket from batches in a range of ordinals, added up.
+fn lacking_rows(
+    view: &View,
+    words: &Words,
+    key: DirtyKey,
+    (service, sample_type): (u32, u32),
+    ordinals: &Ordinals,
+) -> Result<(Gain, u64), StoreError> {
+    let (mut merged, mut series, mut rows) = (MergedRows::default(), BTreeMap::<u32, Delta>::new(), 0);
+    view.entries(Kind::Raw, &RowKey::prefix(Table::Rows, service, sample_type), key.window(), |row, value| {
+        let row = RowKey::decode(row).map_err(corrupt("row key"))?;
+        if !ordinals.contains(&row.ordinal) {
+            return Ok(());
         }
+        let delta = match key.width {
+            // Nothing is kept of each series, so that its rows need not be added up by themselves first.
+            Width::Minute => merged.of(words, row.series)?,
+            Width::Hour => series.entry(row.series).or_default(),
+        };
+        delta.add_row(value).map_err(corrupt("row"))?;
+        rows += 1;
         Ok(())
     })?;
-    Ok((Gain::Rows(found), rows))
-}
-
-/// Adds series up that share service and version, and names their hosts.
-fn merge_series(words: &Words, series: &BTreeMap<u32, Delta>) -> Result<BTreeMap<Labels, Delta>, StoreError> {
-    let mut merged: BTreeMap<Labels, Delta> = BTreeMap::new();
-    for (number, delta) in series {
-        let labels = read_series(words, *number)?;
-        let shared = MERGED_LABELS.into_iter().fold(Labels::new(), |shared, name| shared.with(name, labels.get(name)));
-        let sum = merged.entry(shared).or_default();
+    for (number, delta) in &series {
+        let sum = merged.of(words, *number)?;
         sum.header.add(&delta.header);
         delta.stacks.iter().for_each(|(stack, value)| sum.add_stack(*stack, *value));
-        let host = labels.get(label::HOST);
-        if !sum.hosts.contains(host) {
-            sum.hosts.insert(host.to_owned());
-        }
     }
-    Ok(merged)
+    Ok((Gain::Rows { merged: merged.finish(), series }, rows))
+}
+
+/// Rows of series that share service and version, added up, with their hosts.
+#[derive(Default)]
+struct MergedRows {
+    rows: Vec<Delta>,
+    by_labels: BTreeMap<Labels, usize>,
+    by_series: HashMap<u32, usize, foldhash::fast::RandomState>,
+}
+
+impl MergedRows {
+    /// The row that a series belongs to.
+    fn of(&mut self, words: &Words, series: u32) -> Result<&mut Delta, StoreError> {
+        let place = match self.by_series.get(&series) {
+            Some(place) => *place,
+            None => {
+                let labels = read_series(words, series)?;
+                let shared = MERGED_LABELS.into_iter().fold(Labels::new(), |shared, name| shared.with(name, labels.get(name)));
+                let place = *self.by_labels.entry(shared).or_insert(self.rows.len());
+                if place == self.rows.len() {
+                    self.rows.push(Delta::default());
+                }
+                self.rows[place].hosts.insert(labels.get(label::HOST).to_owned());
+                self.by_series.insert(series, place);
+                place
+            }
+        };
+        Ok(&mut self.rows[place])
+    }
+
+    fn finish(mut self) -> BTreeMap<Labels, Delta> {
+        self.by_labels.into_iter().map(|(labels, place)| (labels, std::mem::take(&mut self.rows[place]))).collect()
+    }
 }
 
 /// A row with what it gains.

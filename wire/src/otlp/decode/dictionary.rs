@@ -106,7 +106,11 @@ impl<'a> Dictionary<'a> {
         check("locations in one stack", indices.len(), self.limits.stack_depth)?;
         self.buffer.clear();
         for index in indices {
-            let location = self.location(*index)?;
+            let known = usize::try_from(*index).ok().and_then(|place| self.locations.get(place).copied().flatten());
+            let location = match known {
+                Some(location) => location,
+                None => self.location(*index)?,
+            };
             self.buffer.push(location);
         }
         let id = self.tables.intern_stack(&self.buffer, end);

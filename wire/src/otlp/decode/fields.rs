@@ -115,7 +115,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Reads a number of variable length. Most in a batch take one or two bytes.
+/// Reads a number of variable length. Most in a batch take one to three bytes.
 fn varint(bytes: &mut &[u8]) -> Result<u64, DecodeError> {
     match **bytes {
         [low, ref rest @ ..] if low < 0x80 => {
@@ -125,6 +125,10 @@ fn varint(bytes: &mut &[u8]) -> Result<u64, DecodeError> {
         [low, high, ref rest @ ..] if high < 0x80 => {
             *bytes = rest;
             Ok(u64::from(low & 0x7f) | u64::from(high) << 7)
+        }
+        [low, mid, high, ref rest @ ..] if high < 0x80 => {
+            *bytes = rest;
+            Ok(u64::from(low & 0x7f) | u64::from(mid & 0x7f) << 7 | u64::from(high) << 14)
         }
         _ => Ok(decode_varint(bytes)?),
     }
