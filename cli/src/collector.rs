@@ -113,15 +113,33 @@ fn migrate(config: &Config) -> Result<ExitCode> {
     told(&format!("the database {database} at {url} {done} version {to} of the schema\n"))
 }
 
+/// Said where a store cannot even be opened.
+const UNOPENED: &str = "the profiles could not be checked; where they are damaged, restore a backup (flamekeeper collector restore), or move them away and start anew";
+
 fn told(text: &str) -> Result<ExitCode> {
     output::print(text.as_bytes()).map(|()| ExitCode::SUCCESS)
 }
 
 fn check(place: &Place) -> Result<ExitCode> {
     let data_dir = place.data_dir()?;
-    let checked = flamekeeper_collector::check(&data_dir)?;
+    let checked = flamekeeper_collector::check(&data_dir).context(UNOPENED)?;
     let mut text: String = checked.damages.iter().map(|damage| format!("damaged: {damage}\n")).collect();
-    text += &format!("{} entries looked at, {} damaged\n", checked.entries, checked.damaged);
+    text += &match checked.files {
+        0 => format!("{} entries looked at, {} damaged\n", checked.entries, checked.damaged),
+        files => format!("{files} files are not as the collector left them; no entry was looked at\n"),
+    };
+    if checked.damaged > 0 {
+        let folder = data_dir.display();
+        text += &format!("Restore a backup: flamekeeper collector restore BACKUP --data-dir DIR, with {folder} moved away.\n");
+        text += &match checked.files {
+            0 => "Without one the collector still runs: a question that meets a damaged entry fails, until retention deletes its time.\n"
+                .to_owned(),
+            _ => format!(
+                "Without one, copy {folder}/profiles, then remove profiles/sealed in it: what can be read is opened then, and journals are \
+                 cut off at the first place that cannot. Check again.\n"
+            ),
+        };
+    }
     output::print(text.as_bytes())?;
     Ok(if checked.damaged == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -34,7 +34,7 @@ pub fn token_hash_line(token: &flamekeeper_transport::Token) -> String {
     access::hash_line(token)
 }
 
-/// Looks at every entry of the profiles in the data directory of a collector that does not run.
+/// Looks at the files of the profiles in the data directory of a collector that does not run, and where they are as it left them at every entry.
 ///
 /// # Errors
 /// Where there is no store, a collector has it open, or it cannot be opened at all.
@@ -42,6 +42,10 @@ pub fn check(data_dir: &Path) -> Result<store::Checked, store::StoreError> {
     let folder = data_dir.join("profiles");
     if !folder.is_dir() {
         return Err(store::StoreError::Missing { folder });
+    }
+    let changed = store::EmbeddedStore::changed(&folder)?;
+    if !changed.is_empty() {
+        return Ok(store::Checked::of_files(changed));
     }
     store::EmbeddedStore::open(&folder, store::StoreLimits::default())?.check()
 }

@@ -157,6 +157,17 @@ pub enum StoreError {
         /// Its directory.
         folder: PathBuf,
     },
+    /// Somebody else changed its files.
+    #[error(
+        "the files of the store are not as the collector left them: {}; `flamekeeper collector check` names all of them and what to do",
+        what.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ")
+    )]
+    Changed {
+        /// Its directory.
+        folder: PathBuf,
+        /// What is not as it was, one file each.
+        what: Vec<String>,
+    },
     /// There is no store to look at.
     #[error("there are no profiles in {}", folder.display())]
     Missing {

@@ -24,7 +24,7 @@ use flamekeeper_wire::{encode, gzip};
 use fleet::{Fleet, SERVICES, STACKS};
 use ingest_server::{Answer, Collector, PROFILES};
 use serde_json::Value;
-use store_fixture::{SECOND, numbered};
+use store_fixture::{SECOND, engine, numbered};
 
 /// The start of a window a minute ago, by the collector's own clock.
 fn a_minute_ago(collector: &Collector) -> u64 {
@@ -141,7 +141,7 @@ fn checked() {
     collector.stop();
     let sound = flamekeeper_collector::check(folder.path()).unwrap();
     assert!(sound.entries > 300 && sound.damaged == 0, "{sound:?}");
-    let database = fjall::Database::builder(folder.path().join("profiles")).open().unwrap();
+    let database = engine(&folder.path().join("profiles"));
     let name = database.list_keyspace_names().into_iter().find(|name| name.starts_with("words-")).unwrap();
     let words = database.keyspace(&name, fjall::KeyspaceCreateOptions::default).unwrap();
     let last = words.prefix("l").next_back().unwrap().key().unwrap();
@@ -150,6 +150,41 @@ fn checked() {
     drop((words, database));
     let damaged = flamekeeper_collector::check(folder.path()).unwrap();
     assert!(damaged.damaged > 0 && damaged.damages.iter().any(|damage| damage.contains("location")), "{damaged:?}");
+}
+
+/// Bytes that changed within a file of the engine's tables, which a seal knows by length only, are found by reading them.
+#[test]
+fn damaged_tables_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let collector = Collector::start(folder.path());
+    let from = a_minute_ago(&collector);
+    assert!((0..20).all(|number| post(&collector, number, from).status == 200));
+    collector.stop();
+    let profiles = folder.path().join("profiles");
+    {
+        let database = engine(&profiles);
+        for name in database.list_keyspace_names() {
+            database.keyspace(&name, fjall::KeyspaceCreateOptions::default).unwrap().rotate_memtable_and_wait().unwrap();
+        }
+    }
+    assert_eq!(flamekeeper_collector::check(folder.path()).unwrap().damaged, 0);
+    let mut folders = vec![profiles];
+    let mut tables = Vec::new();
+    while let Some(path) = folders.pop() {
+        if path.is_dir() {
+            folders.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.parent().unwrap().ends_with("tables") && !path.to_string_lossy().contains("/keyspaces/0/") {
+            tables.push((path.metadata().unwrap().len(), path));
+        }
+    }
+    // Not the engine's own, without which nothing can be opened. Its first blocks are of data.
+    let (_, table) = tables.into_iter().max().unwrap();
+    let mut bytes = std::fs::read(&table).unwrap();
+    bytes[40..60].iter_mut().for_each(|byte| *byte ^= 0x55);
+    std::fs::write(&table, bytes).unwrap();
+    let checked = flamekeeper_collector::check(folder.path()).unwrap();
+    let named = ["words-", "raw-"].iter().any(|kind| checked.damages[0].starts_with(kind)) && checked.damages[0].contains("not looked at");
+    assert!(checked.damaged > 0 && checked.files == 0 && named, "{checked:?}");
 }
 
 /// A collector that is told to end while agents send finishes what it took: every acknowledged batch is there afterwards, once.
@@ -261,15 +296,15 @@ fn ship(address: SocketAddr, (agent, number): (u64, usize), body: &[u8], deferre
     }
 }
 
-/// A hundred agents at once: all is stored, once, within the memory that the collector was given.
+/// A thousand agents at once: all is stored, once, within the memory that the collector was given.
 #[test]
-fn a_hundred_agents() {
-    agents_at_once(100, 1, 3);
+fn a_thousand_agents() {
+    agents_at_once(1000, 1, 1);
 }
 
-/// The same with a thousand agents and five batches each.
+/// The same with five batches of all services from each.
 #[test]
 #[ignore = "a measurement, of a release build"]
-fn a_thousand_agents() {
+fn a_thousand_busy_agents() {
     agents_at_once(1000, 5, SERVICES);
 }

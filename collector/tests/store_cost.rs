@@ -26,7 +26,7 @@ use flamekeeper_wire::{Limits, gzip};
 use fleet::{Fleet, SERVICES, STACKS};
 use ingest_server::PROFILES;
 use query_fixture::Names;
-use store_fixture::{SECOND, START, id, open};
+use store_fixture::{SECOND, START, engine, id, open};
 
 const HOSTS: u64 = 200;
 const MINUTE: u64 = 60 * SECOND;
@@ -270,7 +270,7 @@ fn diff(store: &EmbeddedStore, what: &str, length: u64) {
 
 /// Bytes of the slot that holds the full minutes.
 fn bytes(folder: &std::path::Path, rows: u64) {
-    let database = fjall::Database::builder(folder).open().unwrap();
+    let database = engine(folder);
     for name in database.list_keyspace_names() {
         let keyspace = database.keyspace(&name, fjall::KeyspaceCreateOptions::default).unwrap();
         keyspace.rotate_memtable_and_wait().unwrap();

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use flamekeeper_collector::store::{Appended, EmbeddedStore, Selection, Store as _, StoreLimits};
 use flamekeeper_profile::{Timestamp, Window};
-use store_fixture::{SECOND, START, folder, id, numbered, open};
+use store_fixture::{SECOND, START, engine, folder, id, numbered, open};
 
 fn unpack(version: u32, folder: &Path) {
     let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/store-v{version}.tar.gz"));
@@ -78,7 +78,7 @@ fn layout_1_is_migrated() {
     let folder = folder();
     unpack(1, folder.path());
     use_and_reopen(folder.path(), from_v1);
-    let database = fjall::Database::builder(folder.path()).open().unwrap();
+    let database = engine(folder.path());
     let names = database.list_keyspace_names();
     assert!(!names.iter().any(|name| matches!(&**name, "rows" | "stacks_content" | "texts_number")), "{names:?}");
 }
@@ -89,7 +89,7 @@ fn migration_is_repeated() {
     let folder = folder();
     unpack(1, folder.path());
     {
-        let database = fjall::Database::builder(folder.path()).open().unwrap();
+        let database = engine(folder.path());
         for (name, key) in [("raw-163333", &[1, 9, 9][..]), ("dirty", b"half"), ("words-2916", b"s")] {
             database.keyspace(name, fjall::KeyspaceCreateOptions::default).unwrap().insert(key, "half").unwrap();
         }
@@ -111,7 +111,7 @@ fn damage_stops_the_migration() {
     let folder = folder();
     unpack(1, folder.path());
     let damage = |value: &[u8]| {
-        let database = fjall::Database::builder(folder.path()).open().unwrap();
+        let database = engine(folder.path());
         let rows = database.keyspace("rows", fjall::KeyspaceCreateOptions::default).unwrap();
         let (key, old) = rows.first_key_value().unwrap().into_inner().unwrap();
         rows.insert(key, value).unwrap();

@@ -7,7 +7,7 @@ mod store_suite;
 
 use flamekeeper_collector::store::{EmbeddedStore, Selection, Store as _, StoreError, StoreLimits};
 use flamekeeper_profile::{FrameKind, SampleType, StackEnd, Svma, Timestamp, Window};
-use store_fixture::{Random, SECOND, START, accept, batch, folder, id, open};
+use store_fixture::{Random, SECOND, START, accept, batch, engine, folder, id, open};
 use store_suite::hour::{compare_catalog, one_sample};
 use store_suite::{Embedded, hour};
 
@@ -75,7 +75,7 @@ fn locked_and_foreign() {
     assert!(matches!(error, StoreError::Locked { .. }), "{error}");
     drop(store);
     {
-        let database = fjall::Database::builder(folder.path()).open().unwrap();
+        let database = engine(folder.path());
         let meta = database.keyspace("meta", fjall::KeyspaceCreateOptions::default).unwrap();
         meta.insert("version", 7_u32.to_le_bytes()).unwrap();
     }
@@ -102,7 +102,7 @@ fn damaged_entries() {
         }
         drop(store);
         {
-            let database = fjall::Database::builder(folder.path()).open().unwrap();
+            let database = engine(folder.path());
             let mut damaged = 0;
             for full in database.list_keyspace_names().iter().filter(|full| full.starts_with(name)) {
                 let keyspace = database.keyspace(full, fjall::KeyspaceCreateOptions::default).unwrap();

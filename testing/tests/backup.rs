@@ -119,3 +119,57 @@ fn changed_copies_are_refused(host: &Host, copy: &Path) {
         std::fs::write(file, whole).unwrap();
     }
 }
+
+/// A copy of a folder in which one file was done something to; removed where that is nothing.
+fn copied(from: &Path, to: &Path, file: &Path, change: impl Fn(&mut Vec<u8>) -> bool) {
+    for path in files(from) {
+        let target = to.join(path.strip_prefix(from).unwrap());
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::copy(path, target).unwrap();
+    }
+    let target = to.join(file);
+    let mut bytes = std::fs::read(&target).unwrap();
+    if change(&mut bytes) { std::fs::write(target, bytes) } else { std::fs::remove_file(target) }.unwrap();
+}
+
+/// A store to whose files something was done while no collector ran is told of file by file, with what to do, and no collector starts on it; a
+/// sound one is sound, also after it was checked.
+#[test]
+fn damage_is_named() {
+    let mut host = Host::with_collector("damage");
+    (0..BATCHES).for_each(|number| assert_eq!(post(&host, number), "accepted"));
+    host.collector.stop();
+    let data = host.scratch().join("collector");
+    for _ in 0..2 {
+        let sound = said(&collector(&["check", "--data-dir"], &[&data]), true);
+        assert!(sound.contains(" 0 damaged"), "{sound}");
+    }
+    let all = files(&data);
+    let journal = all.iter().find(|path| path.extension().is_some_and(|extension| extension == "jnl")).unwrap();
+    let journal = journal.strip_prefix(&data).unwrap();
+    let other = all.iter().find(|path| path.file_name().is_some_and(|name| name == "current")).unwrap();
+    let other = other.strip_prefix(&data).unwrap();
+    let flip = |bytes: &mut Vec<u8>| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x55;
+        true
+    };
+    let cut = |bytes: &mut Vec<u8>| {
+        bytes.truncate(bytes.len() - 100);
+        true
+    };
+    let gone = |_: &mut Vec<u8>| false;
+    type Change<'a> = &'a dyn Fn(&mut Vec<u8>) -> bool;
+    let changes: [(&Path, Change<'_>, &str); 4] =
+        [(journal, &flip, "was changed"), (journal, &cut, "bytes and had"), (journal, &gone, "is gone"), (other, &gone, "is gone")];
+    for (number, (file, change, what)) in changes.into_iter().enumerate() {
+        let damaged = host.scratch().join(&format!("damaged-{number}"));
+        copied(&data, &damaged, file, change);
+        let name = file.strip_prefix("profiles").unwrap().to_string_lossy();
+        let told = said(&collector(&["check", "--data-dir"], &[&damaged]), false);
+        assert!(told.contains(&format!("damaged: {name} ")) && told.contains(what), "{name} {what}: {told}");
+        assert!(told.contains("flamekeeper collector restore") && told.contains("sealed"), "{told}");
+        let started = said(&collector(&["--listen", "127.0.0.1:0", "--data-dir"], &[&damaged]), false);
+        assert!(started.contains(&*name) && started.contains("flamekeeper collector check"), "{started}");
+    }
+}

@@ -19,7 +19,8 @@
 //!    marked still.
 //! 8. **A question is answered from one snapshot**, and each raw row in its window counts exactly once, whatever tier it is
 //!    read from ([`plan`]). The same holds for ledgers.
-//! 9. **A tier below its floor is not read**, and floors are durable before what lies below them is deleted ([`retention`]).
+//! 9. **Nobody else writes.** What is done to the files of a store that was closed in order is told before the engine opens them ([`seal`]).
+//! 10. **A tier below its floor is not read**, and floors are durable before what lies below them is deleted ([`retention`]).
 //!
 //! # Layout (version 2)
 //!
@@ -64,6 +65,7 @@ mod rollup;
 mod room;
 mod row;
 mod scan;
+mod seal;
 mod sums;
 pub(super) mod tier;
 mod totals;
@@ -82,6 +84,7 @@ use self::group_sync::GroupSync;
 use self::keyspaces::Keyspaces;
 use self::lexicon::Lexicon;
 use self::room::Room;
+use self::seal::Seal;
 use self::tier::Kind;
 use super::{Appended, Deleted, HostSummary, MergedProfile, Selection, SeriesSummary, Store, StoreError, StoreStatus, TimeSeries};
 
@@ -128,6 +131,16 @@ pub struct EmbeddedStore {
     deleted: Mutex<Deleted>,
     lexicon: Lexicon,
     limits: StoreLimits,
+    /// Last, since it is written when all of the above is closed.
+    seal: Seal,
+}
+
+impl Drop for EmbeddedStore {
+    fn drop(&mut self) {
+        if self.sync.failed() || self.writer.is_poisoned() {
+            self.seal.distrust();
+        }
+    }
 }
 
 impl EmbeddedStore {
@@ -135,14 +148,27 @@ impl EmbeddedStore {
     ///
     /// # Errors
     /// [`StoreError::Locked`] where another process has it open, [`StoreError::Version`] for another layout,
-    /// [`StoreError::Engine`] where the disk refuses.
+    /// [`StoreError::Changed`] where its files are not as it was closed with, [`StoreError::Engine`] where the disk refuses.
     pub fn open(folder: &Path, limits: StoreLimits) -> Result<Self, StoreError> {
+        let what = Self::changed(folder)?;
+        if !what.is_empty() {
+            return Err(StoreError::Changed { folder: folder.to_owned(), what });
+        }
+        seal::open(folder).map_err(unreadable("open its directory"))?;
         let keyspaces = Keyspaces::open(folder, &limits)?;
         let writer = Mutex::new(Writer::new(&keyspaces, limits.dictionary_bytes)?);
         let room = Room::new(folder, limits.min_free_bytes);
         let (sync, keeper, deleted) = (GroupSync::default(), Mutex::default(), Mutex::default());
         let lexicon = Lexicon::new(lexicon_bytes(&limits));
-        Ok(Self { keyspaces, writer, sync, keeper, room, deleted, lexicon, limits })
+        Ok(Self { keyspaces, writer, sync, keeper, room, deleted, lexicon, limits, seal: Seal::new(folder) })
+    }
+
+    /// What somebody else did to the files of a store since it was closed in order, in words. After a crash nobody knows.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`] where they cannot be read.
+    pub fn changed(folder: &Path) -> Result<Vec<String>, StoreError> {
+        seal::broken(folder).map_err(unreadable("read its files"))
     }
 
     /// Looks at every entry; to be called while nothing else is done with the store.
@@ -258,6 +284,10 @@ impl Store for EmbeddedStore {
             refused_full: self.room.refused(),
         })
     }
+}
+
+fn unreadable(what: &'static str) -> impl Fn(std::io::Error) -> StoreError {
+    move |error| StoreError::Engine { what, source: Box::new(error) }
 }
 
 /// An error of the engine while it was doing something.

@@ -23,18 +23,34 @@ const NAMED: usize = 100;
 pub struct Checked {
     /// Entries that were looked at.
     pub entries: u64,
-    /// Those that cannot be read, or refer to nothing.
+    /// Those that cannot be read, or refer to nothing; or files that were changed.
     pub damaged: u64,
+    /// Files that were changed since the collector closed them. Where there are any, entries were not looked at.
+    pub files: u64,
     /// The first hundred of these: where, and what is wrong.
     pub damages: Vec<String>,
 }
 
 impl Checked {
+    /// Of files that were changed: what is in them is not looked at, since opening them would cut journals off at their first damaged place.
+    pub(crate) fn of_files(changed: Vec<String>) -> Self {
+        let mut checked = Self { files: changed.len() as u64, ..Self::default() };
+        changed.into_iter().for_each(|what| checked.damage(what));
+        checked
+    }
+
     fn entry(&mut self, place: &str, key: &[u8], found: Result<(), String>) {
         self.entries += 1;
         if let Err(what) = found {
             let key: String = key.iter().take(40).map(|byte| format!("{byte:02x}")).collect();
             self.damage(format!("{place}, entry {key}: {what}"));
+        }
+    }
+
+    /// Counts it as damage where a keyspace could not be looked at to its end.
+    fn unless(&mut self, place: &str, looked: Result<(), StoreError>) {
+        if let Err(error) = looked {
+            self.damage(format!("{place}, and what follows was not looked at: {error}"));
         }
     }
 
@@ -76,12 +92,18 @@ pub(super) fn check(store: &EmbeddedStore) -> Result<Checked, StoreError> {
     for (slot, keyspace) in &*keyspaces.slots() {
         let place = slot.keyspace();
         match slot.kind {
-            Kind::Words => words(&mut checked, &place, keyspace)?,
+            Kind::Words => {
+                let looked = words(&mut checked, &place, keyspace);
+                checked.unless(&place, looked);
+            }
             Kind::Batches => checked.keyspace(&place, keyspace, |_, value| if value.len() == 8 { Ok(()) } else { Err("no start".into()) }),
             Kind::Raw | Kind::Minute | Kind::Hour => {
                 let words = keyspaces.slots().get(&Slot::of(Kind::Words, slot.window().from)).map(Words::new);
                 match words {
-                    Some(words) => rows(&mut checked, &place, keyspace, &Bounds::of(&words)?)?,
+                    Some(words) => {
+                        let looked = Bounds::of(&words).and_then(|bounds| rows(&mut checked, &place, keyspace, &bounds));
+                        checked.unless(&place, looked);
+                    }
                     None if keyspace.is_empty().unwrap_or(false) => {}
                     None => checked.damage(format!("{place}: its dictionaries are not there")),
                 }
