@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flamekeeper_profile::{
-    Avma, Batch, Caveat, Labels, LocationId, LossReason, SampleType, StackEnd, StopReason, Timestamp, Window, label,
-};
+use flamekeeper_profile::{Batch, Caveat, Labels, LocationId, LossReason, SampleType, StackEnd, Timestamp, Window, label};
 
 use crate::budget::governor::Orders;
 use crate::budget::limits::Limits;
-use crate::engine::frames::{self, GeneratedFrames};
+use crate::engine::frames::GeneratedFrames;
 use crate::engine::stolen::Stolen;
 use crate::engine::throttle::Throttle;
 use crate::engine::{EngineConfig, EngineStats, Target};
@@ -26,11 +24,11 @@ use crate::perf::period;
 use crate::perf::session::Scope;
 use crate::process::table::ProcessTable;
 use crate::process::users::HiddenUsers;
-use crate::python::{Interpreters, Outcome, Unwound};
+use crate::python::Interpreters;
 use crate::record::{Mmap, Record, Sample, Task, parse, time_of};
 use crate::scrape::Board;
 use crate::unwind::pool::ObjectPool;
-use crate::unwind::{FrameCode, Unwinder, UserFrame};
+use crate::unwind::{Unwinder, UserFrame};
 use labels::{label_samples, named};
 
 /// The state that records work on.
@@ -63,6 +61,8 @@ pub(crate) struct Sampler {
     throttle: Throttle,
     /// Records that the rings said were lost.
     told_lost: u64,
+    /// The time of the last record that makes the next ones urgent.
+    urgent: u64,
     frames: Vec<UserFrame>,
     locations: Vec<LocationId>,
     stats: Arc<EngineStats>,
@@ -107,6 +107,7 @@ impl Sampler {
             limits: None,
             throttle: Throttle::default(),
             told_lost: 0,
+            urgent: 0,
             frames: Vec::new(),
             locations: Vec::new(),
             stats,
@@ -131,6 +132,12 @@ impl Sampler {
         self.processes.scan_more(now, allowed);
     }
 
+    /// Whether records have to be read soon after they were written: what they tell of is looked at from outside, and there was
+    /// something of the kind since this moment, in the records' time.
+    pub(crate) fn hurries(&self, since: u64) -> bool {
+        self.urgent > since || self.heaps.is_watching() || self.interpreters.is_expecting()
+    }
+
     /// Takes the bounds that hold from now on.
     pub(crate) fn obey(&mut self, orders: &Orders) {
         self.limits = Some(orders.limits);
@@ -152,7 +159,7 @@ impl Sampler {
 
     /// Bytes that all of this takes, roughly.
     pub(crate) fn bytes(&mut self) -> usize {
-        let caches = self.unwinder.pool().bytes() + self.processes.bytes();
+        let caches = self.unwinder.pool().bytes() + self.unwinder.remembered_bytes() + self.processes.bytes();
         self.stats.cache_bytes.set(caches as u64);
         caches + self.heaps.bytes() + self.window_bytes()
     }
@@ -187,6 +194,7 @@ impl Sampler {
             Ok(Record::Fork { child, parent }) => {
                 self.fork(child, parent);
                 if child.pid != parent.pid {
+                    self.urgent = self.urgent.max(time_of(bytes));
                     self.heaps.forked(child.pid, parent.pid, time_of(bytes));
                 }
                 self.interpreters.forked(child, parent, &mut self.processes);
@@ -297,6 +305,7 @@ impl Sampler {
             process.threads.comm(task.tid, name);
         }
         if exec {
+            self.urgent = self.urgent.max(time);
             self.interpreters.executed(task.pid);
             self.heaps.executed(task.pid, time);
         }
@@ -338,47 +347,6 @@ impl Sampler {
             self.fold.label(slot, &named);
         }
         slot
-    }
-
-    fn kernel_part(&mut self, sample: &Sample<'_>) {
-        for (depth, address) in sample.kernel_frames().enumerate() {
-            // All but the first are return addresses: step back into the call.
-            let address = if depth == 0 { address } else { Avma(address.0.wrapping_sub(1)) };
-            self.locations.push(self.kernel.location(address, self.fold.tables()));
-        }
-    }
-
-    fn user_part(&mut self, sample: &Sample<'_>) -> StackEnd {
-        let process = self.processes.of_sample(sample.task.pid, sample.time);
-        if process.kernel_thread {
-            return StackEnd::Root;
-        }
-        let mut end = self.unwinder.unwind(process, sample, &mut self.frames);
-        if end == StackEnd::Truncated(StopReason::NoMapping) && self.processes.rescan(sample.task.pid, sample.time) {
-            let process = self.processes.of_sample(sample.task.pid, sample.time);
-            end = self.unwinder.unwind(process, sample, &mut self.frames);
-        }
-        let process = self.processes.of_sample(sample.task.pid, sample.time);
-        if self.frames.iter().any(|frame| frame.code == FrameCode::Generated) {
-            process.names.refresh(&mut self.jit, process.pid, process.born, &process.maps, sample.time);
-        }
-        let native = Unwound { frames: &self.frames, end };
-        let python = self.interpreters.merge(process, sample, native, &mut self.unwinder, &mut self.fold);
-        if let Outcome::Missing(_) = python {
-            self.fold.ledger().note(Caveat::InterpreterFrames, 1);
-        }
-        for (index, frame) in self.frames.iter().enumerate() {
-            if let Some(locations) = self.interpreters.at(index) {
-                self.locations.extend_from_slice(locations);
-            } else if !python.covers(frame, process, sample.time) {
-                let location = frames::location(frame, (process, sample.time), self.unwinder.pool(), &mut self.fold, &mut self.generated);
-                self.locations.push(location);
-            }
-            if python == (Outcome::Merged { last: Some(index) }) {
-                break;
-            }
-        }
-        python.end(end)
     }
 
     /// The interpreters of Python processes.
@@ -438,5 +406,6 @@ impl Sampler {
 
 mod heaps;
 mod labels;
+mod stack;
 #[cfg(test)]
 mod tests;

@@ -236,6 +236,11 @@ impl Heaps {
         }
     }
 
+    /// Whether there are rings to read, or processes to look at soon.
+    pub(crate) fn is_watching(&self) -> bool {
+        !self.heaps.is_empty() || !self.due.is_empty()
+    }
+
     /// Ends the window: the series of all heaps, over the window's tables.
     pub(crate) fn close(&mut self, limit: u64, unwind: &mut impl Unwind) -> Vec<Series> {
         self.tick(limit, unwind);

@@ -53,6 +53,8 @@ impl Mapping {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Maps {
     sorted: Vec<Mapping>,
+    /// Grows with every change.
+    version: u64,
 }
 
 impl Maps {
@@ -63,6 +65,7 @@ impl Maps {
         if self.sorted.len() >= MAX_MAPPINGS {
             return false;
         }
+        self.version += 1;
         let mut tail = None;
         let mut overlapped = at;
         while let Some(old) = self.sorted.get(overlapped).filter(|old| old.start < new.end) {
@@ -84,6 +87,17 @@ impl Maps {
         self.sorted.insert(at, new);
         self.join_anonymous(at);
         true
+    }
+
+    /// Puts others in the place of all.
+    pub(crate) fn replace(&mut self, others: Self) {
+        let version = self.version + others.version + 1;
+        *self = Self { version, ..others };
+    }
+
+    /// A number that a process's mappings had at no other time, unless they are the same as then.
+    pub(crate) const fn version(&self) -> u64 {
+        self.version
     }
 
     /// Makes one of anonymous neighbours, so that a compiler that maps page by page stays one mapping.

@@ -87,7 +87,7 @@ impl Process {
 
     /// Forgets its mappings; they are read again when a sample needs them.
     pub(crate) fn forget_maps(&mut self) {
-        self.maps = Maps::default();
+        self.maps.replace(Maps::default());
         self.scanned = None;
     }
 

@@ -135,7 +135,7 @@ impl ProcessTable {
                 process.exe = clip(&scanned.exe, MAX_PATH);
             }
             if !scanned.maps.is_empty() {
-                process.maps = scanned.maps;
+                process.maps.replace(scanned.maps);
             }
         }
     }
@@ -370,7 +370,12 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let pid = child.id();
         let until = std::time::Instant::now() + Duration::from_secs(20);
-        while !std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap().starts_with("sleep") {
+        // The new name comes before the new mappings.
+        let runs = || {
+            let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+            maps.lines().any(|line| line.contains(" r-xp ") && (line.ends_with("/sleep") || line.ends_with("/coreutils")))
+        };
+        while !runs() {
             assert!(std::time::Instant::now() < until, "sleep does not begin");
             std::thread::sleep(Duration::from_millis(5));
         }

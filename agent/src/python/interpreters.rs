@@ -158,6 +158,11 @@ impl Interpreters {
         }
     }
 
+    /// Whether there are processes whose threads are yet to be found.
+    pub(crate) const fn is_expecting(&self) -> bool {
+        !self.expecting.is_empty()
+    }
+
     /// Does what has become due: a few processes a round.
     pub(crate) fn tick(&mut self, now: u64, processes: &mut ProcessTable, unwinder: &mut Unwinder) {
         let mut budget = REFRESHES;

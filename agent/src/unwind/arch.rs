@@ -36,6 +36,16 @@ mod native {
         Regs::new(user.ip.0, user.sp.0, user.fp.0)
     }
 
+    /// All that the registers hold.
+    pub(crate) fn words(regs: &Regs) -> [u64; 3] {
+        [regs.ip(), regs.sp(), regs.bp()]
+    }
+
+    /// The registers that hold this.
+    pub(crate) fn of_words([ip, sp, bp]: [u64; 3]) -> Regs {
+        Regs::new(ip, sp, bp)
+    }
+
     pub(crate) const RETURN_ADDRESS: Register = X86_64::RA;
     pub(crate) const FRAME_POINTER: Register = X86_64::RBP;
 
@@ -127,6 +137,16 @@ mod native {
         Regs::new_with_ptr_auth_mask(ADDRESS, user.lr.0, user.sp.0, user.fp.0)
     }
 
+    /// All that the registers hold.
+    pub(crate) fn words(regs: &Regs) -> [u64; 3] {
+        [regs.lr(), regs.sp(), regs.fp()]
+    }
+
+    /// The registers that hold this.
+    pub(crate) fn of_words([lr, sp, fp]: [u64; 3]) -> Regs {
+        Regs::new_with_ptr_auth_mask(ADDRESS, lr, sp, fp)
+    }
+
     pub(crate) const RETURN_ADDRESS: Register = AArch64::X30;
     pub(crate) const FRAME_POINTER: Register = AArch64::X29;
 
@@ -170,7 +190,7 @@ mod native {
 }
 
 pub(crate) use native::{
-    Cache, FRAME_POINTER, RETURN_ADDRESS, Regs, Unwinder, fp, frame_registers, get, judge, regs, set, set_frame_registers,
+    Cache, FRAME_POINTER, RETURN_ADDRESS, Regs, Unwinder, fp, frame_registers, get, judge, of_words, regs, set, set_frame_registers, words,
 };
 use native::{SIGNAL_FP, SIGNAL_IP, SIGNAL_SP};
 

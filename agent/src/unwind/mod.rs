@@ -11,6 +11,7 @@ mod copy;
 pub(crate) mod go;
 pub(crate) mod locate;
 pub(crate) mod pool;
+mod recent;
 pub(crate) mod sections;
 mod step;
 mod stop;
@@ -19,7 +20,7 @@ pub(crate) mod verdict;
 
 use std::sync::Arc;
 
-use flamekeeper_profile::{Avma, FileOffset, StackEnd, StopReason, Svma};
+use flamekeeper_profile::{Avma, FileOffset, LocationId, StackEnd, StopReason, Svma};
 use framehop::FrameAddress;
 
 use crate::jit::book::Memory;
@@ -29,7 +30,9 @@ use crate::process::table::Process;
 use crate::record::Sample;
 use crate::unwind::arch::Cache;
 use crate::unwind::cfi::Context;
+use crate::unwind::copy::Reads;
 use crate::unwind::pool::{ObjectPool, ObjectRef};
+use crate::unwind::recent::{Recent, Resumed};
 use crate::unwind::step::{Step, Walk};
 use crate::unwind::verdict::Verdicts;
 
@@ -89,6 +92,7 @@ pub(crate) struct Unwinder {
     /// Memory for what Java virtual machines tell.
     java: Arc<Memory>,
     verdicts: Verdicts,
+    recent: Recent,
     /// For reading unwind information.
     context: Box<Context>,
     /// Which pool of unwinders the caches belong to.
@@ -108,7 +112,7 @@ impl Unwinder {
         let frame_pointers = arch::Unwinder::new();
         let java = Arc::new(Memory::new(jvm::MEMORY));
         let (verdicts, context) = (Verdicts::new(), Box::new(Context::new_in()));
-        Self { pool, caches: caches(), frame_pointers, java, verdicts, context, epoch }
+        Self { pool, caches: caches(), frame_pointers, java, verdicts, recent: Recent::new(), context, epoch }
     }
 
     /// The objects.
@@ -124,10 +128,30 @@ impl Unwinder {
     /// Unwinds the user part of a sample into `frames` (cleared before), leaf first.
     pub(crate) fn unwind(&mut self, process: &mut Process, sample: &Sample<'_>, frames: &mut Vec<UserFrame>) -> StackEnd {
         frames.clear();
+        self.recent.begin((process.generation, sample.task.tid), process.maps.version(), &mut self.pool);
+        let end = self.walk(process, sample, frames);
+        self.recent.end(end == StackEnd::Root, &mut self.pool);
+        end
+    }
+
+    fn walk(&mut self, process: &mut Process, sample: &Sample<'_>, frames: &mut Vec<UserFrame>) -> StackEnd {
         let Some(user) = sample.regs else { return StackEnd::Truncated(StopReason::NoUserStack) };
-        let mut walk = Walk::new(&user, sample.stack);
+        let reads = Reads::default();
+        let mut walk = Walk::new(&user, sample.stack, &reads);
         let mut address = FrameAddress::from_instruction_pointer(user.ip.0);
         loop {
+            let mut state = walk.state(address);
+            let known = frames.len();
+            match self.recent.resume(&state, &walk.stack, frames) {
+                Resumed::No => {}
+                Resumed::UpTo(frame) => {
+                    frames.iter().skip(known).for_each(|frame| walk.passed(frame.sp.0));
+                    walk.go_to(&frame);
+                    (state, address) = (frame, frame.address);
+                }
+                Resumed::Whole => return StackEnd::Root,
+            }
+            reads.clear();
             let lookup = Avma(address.address_for_lookup());
             let code = self.code_at(process, lookup);
             if code == FrameCode::Nowhere && !frames.is_empty() {
@@ -147,11 +171,45 @@ impl Unwinder {
                 FrameCode::File(_) | FrameCode::Java(_) => self.step_frame_pointer(address, &mut walk),
             };
             match step {
-                Ok(Step::Caller(next)) => address = next,
-                Ok(Step::Root) => return StackEnd::Root,
+                Ok(Step::Caller(next)) => {
+                    self.recent.stepped(state, code, &reads);
+                    address = next;
+                }
+                Ok(Step::Root) => {
+                    self.recent.stepped(state, code, &reads);
+                    return StackEnd::Root;
+                }
                 Err(stop) => return StackEnd::Truncated(stop.reason(code, &walk, process, sample)),
             }
         }
+    }
+
+    /// What the frames of the stack that was unwound last are in the tables of a window, as far as that is remembered: **root first**,
+    /// none for those that are not, and empty where nothing is. To be given back, filled, by [`Self::keep_places`].
+    pub(crate) fn places(&mut self, window: u64) -> Vec<Option<LocationId>> {
+        self.recent.places(window)
+    }
+
+    /// Takes them back.
+    pub(crate) fn keep_places(&mut self, places: Vec<Option<LocationId>>) {
+        self.recent.keep_places(places);
+    }
+
+    /// Bytes that remembered stacks take, roughly.
+    pub(crate) fn remembered_bytes(&self) -> usize {
+        self.recent.bytes()
+    }
+
+    /// How many frames of the stack that was unwound last were not unwound again.
+    #[cfg(test)]
+    pub(crate) const fn remembered_frames(&self) -> usize {
+        self.recent.reused()
+    }
+
+    /// Forgets all stacks.
+    #[cfg(test)]
+    pub(crate) fn forget_stacks(&mut self) {
+        self.recent = Recent::new();
     }
 
     fn code_at(&mut self, process: &mut Process, address: Avma) -> FrameCode {

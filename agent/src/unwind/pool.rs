@@ -132,6 +132,17 @@ impl ObjectPool {
         loaded
     }
 
+    /// As [`Self::touch`], for several.
+    pub(crate) fn touch_all(&mut self, objects: &[ObjectRef]) -> bool {
+        let clock = self.clock;
+        objects.iter().all(|object| self.loaded_mut(*object).map(|loaded| loaded.used = clock).is_some())
+    }
+
+    /// Counts frames of objects that were loaded already.
+    pub(crate) const fn used_again(&mut self, frames: usize) {
+        self.hits += frames as u64;
+    }
+
     /// What the object says of its Go code.
     pub(crate) fn go(&self, object: ObjectRef) -> Option<&StackMap> {
         self.loaded(object)?.unwind.go.as_ref()

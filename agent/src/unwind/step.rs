@@ -16,9 +16,10 @@ use crate::process::table::Process;
 use crate::record::UserRegs;
 use crate::unwind::arch::{self, Regs};
 use crate::unwind::cfi::EvaluationError;
-use crate::unwind::copy::StackCopy;
+use crate::unwind::copy::{Reads, StackCopy};
 use crate::unwind::go::{self, GoStep};
 use crate::unwind::pool::ObjectRef;
+use crate::unwind::recent::State;
 use crate::unwind::stop::Stop;
 use crate::unwind::verdict::Verdict;
 use crate::unwind::{FrameCode, Unwinder, UserFrame, cache_of};
@@ -47,16 +48,33 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// Begins at the leaf.
-    pub(super) fn new(user: &UserRegs, stack: &'a [u8]) -> Self {
-        Self { regs: arch::regs(user), stack: StackCopy::new(user.sp.0, stack), exact: true, inside: user.sp.0 }
+    pub(super) fn new(user: &UserRegs, stack: &'a [u8], reads: &'a Reads) -> Self {
+        Self { regs: arch::regs(user), stack: StackCopy::new(user.sp.0, stack, reads), exact: true, inside: user.sp.0 }
+    }
+
+    /// All that the next step rests on beside the words that it reads and where code is mapped.
+    pub(super) fn state(&self, address: FrameAddress) -> State {
+        State { address, regs: arch::words(&self.regs), exact: self.exact }
+    }
+
+    /// Goes to a frame whose state is known.
+    pub(super) fn go_to(&mut self, state: &State) {
+        self.regs = arch::of_words(state.regs);
+        self.exact = state.exact;
+        self.passed(self.regs.sp());
+    }
+
+    /// Notes the stack pointer of a frame on the way.
+    pub(super) const fn passed(&mut self, sp: u64) {
+        if self.stack.reaches(sp) {
+            self.inside = sp;
+        }
     }
 
     fn caller(&mut self, return_address: u64) -> Result<Step, Stop> {
         match FrameAddress::from_return_address(return_address) {
             Some(next) => {
-                if self.stack.reaches(self.regs.sp()) {
-                    self.inside = self.regs.sp();
-                }
+                self.passed(self.regs.sp());
                 Ok(Step::Caller(next))
             }
             None if self.exact => Ok(Step::Root),

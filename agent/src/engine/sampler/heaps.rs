@@ -60,7 +60,8 @@ impl Unwind for Sampler {
     fn unwind(&mut self, pid: u32, record: &Record<'_>, locations: &mut Vec<LocationId>) -> StackEnd {
         let regs = UserRegs { ip: Avma(record.ip), sp: Avma(record.sp), fp: Avma(record.bp), lr: Avma(0) };
         let sample = Sample {
-            task: Task { pid, tid: pid },
+            // No thread's number: each sample may be of another thread, and none of them is to take the main thread's place.
+            task: Task { pid, tid: 0 },
             time: record.time,
             cpu: 0,
             callchain: Words::default(),

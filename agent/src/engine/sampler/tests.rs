@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::arch::asm;
 use std::cell::Cell;
 
-use flamekeeper_profile::{FileOffset, Timestamp};
+use flamekeeper_profile::{Avma, FileOffset, Timestamp};
 use perf_event_open_sys::bindings as sys;
 
 use super::*;

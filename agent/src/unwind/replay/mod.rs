@@ -15,7 +15,7 @@ use flamekeeper_profile::{Avma, StackEnd, StopReason};
 
 use crate::process::maps::{Backing, Maps};
 use crate::process::table::ProcessTable;
-use crate::record::{Record, parse};
+use crate::record::{Record, Sample, parse};
 use crate::unwind::pool::ObjectPool;
 use crate::unwind::{Unwinder, UserFrame};
 
@@ -36,12 +36,49 @@ struct Replay {
     processes: ProcessTable,
     unwinder: Unwinder,
     frames: Vec<UserFrame>,
+    /// Whether stacks may be taken from what was unwound before.
+    remembers: bool,
+    /// Frames that were.
+    remembered: usize,
+    frames_in_all: usize,
 }
 
 impl Replay {
-    fn new() -> Self {
+    fn new(remembers: bool) -> Self {
         let unwinder = Unwinder::new(ObjectPool::new(None, std::sync::Arc::default()));
-        Self { processes: ProcessTable::new(), unwinder, frames: Vec::new() }
+        Self { processes: ProcessTable::new(), unwinder, frames: Vec::new(), remembers, remembered: 0, frames_in_all: 0 }
+    }
+
+    fn unwind(&mut self, sample: &Sample<'_>) -> StackEnd {
+        if !self.remembers {
+            self.unwinder.forget_stacks();
+        }
+        let process = self.processes.of_sample(sample.task.pid, sample.time);
+        let end = self.unwinder.unwind(process, sample, &mut self.frames);
+        self.remembered += self.unwinder.remembered_frames();
+        self.frames_in_all += self.frames.len();
+        end
+    }
+
+    /// Unwinds the sample of a record after some words of its stack were exchanged for others of it.
+    fn unwind_mixed(&mut self, bytes: &[u8], seed: u64) -> Option<(StackEnd, Vec<UserFrame>)> {
+        let Record::Sample(sample) = parse(bytes).unwrap() else { return None };
+        let mut random = seed | 1;
+        let mut next = |below: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) as usize % below.max(1)
+        };
+        let mut stack = sample.stack.to_vec();
+        // The words near the leaf are those that steps read.
+        let words = (stack.len() / 8).min(256);
+        for _ in 0..next(4) {
+            let (from, to) = (next(words) * 8, next(words) * 8);
+            if let Some(word) = stack.get(from..from + 8).map(<[u8]>::to_vec) {
+                stack[to..to + 8].copy_from_slice(&word);
+            }
+        }
+        let sample = Sample { stack: &stack, ..sample };
+        Some((self.unwind(&sample), self.frames.clone()))
     }
 
     /// Applies a record as the sampler does; a sample's thread, time and stack come back.
@@ -52,7 +89,8 @@ impl Replay {
                 if process.kernel_thread || sample.regs.is_none() {
                     return None;
                 }
-                let end = self.unwinder.unwind(process, &sample, &mut self.frames);
+                let end = self.unwind(&sample);
+                let process = self.processes.of_sample(sample.task.pid, sample.time);
                 let process_maps = process.maps.clone();
                 let process = process.comm.to_string();
                 let addresses = self.frames.iter().map(|frame| in_file(&process_maps, frame.address)).collect();
@@ -243,12 +281,21 @@ fn helper_compare_with_perf() {
     let folder = tempfile::tempdir().unwrap();
     let (records, text) = record(folder.path());
     let theirs = script::parse(&text);
-    let (mut replay, mut tally) = (Replay::new(), Tally::default());
-    for record in &records {
-        if let Some((key, ours)) = replay.apply(&record.bytes) {
-            tally.add(&ours, theirs.get(&key));
+    let (mut replay, mut tally) = (Replay::new(true), Tally::default());
+    // Unwinds everything anew.
+    let mut anew = Replay::new(false);
+    for (seed, record) in (0..).zip(&records) {
+        let (found, expected) = (replay.apply(&record.bytes), anew.apply(&record.bytes));
+        if let (Some((key, ours)), Some((_, expected))) = (&found, &expected) {
+            assert_eq!((&ours.addresses, ours.end), (&expected.addresses, expected.end));
+            assert_eq!(replay.frames, anew.frames);
+            tally.add(ours, theirs.get(key));
+            assert_eq!(replay.unwind_mixed(&record.bytes, seed), anew.unwind_mixed(&record.bytes, seed), "sample {seed}, other words");
         }
+        assert_eq!(found.is_some(), expected.is_some());
     }
+    println!("{} of {} frames were known from the thread's stack before", replay.remembered, replay.frames_in_all);
+    assert!(replay.remembered * 4 > replay.frames_in_all && anew.remembered == 0);
     let report = tally.report();
     println!("{report}");
     for workload in WORKLOADS {
