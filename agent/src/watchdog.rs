@@ -9,7 +9,7 @@ use crate::engine::EngineStats;
 use crate::notify;
 use crate::stop::StopFlag;
 
-/// The shortest pause: more often than the engine makes rounds there is nothing to say.
+/// The shortest pause. The engine makes a round a second at least, so a `WatchdogSec=` of 2 s or more has its life sign in time.
 const LEAST: Duration = Duration::from_millis(500);
 
 /// How often to look, so that systemd hears in time of each life sign; none where it does not watch this process.

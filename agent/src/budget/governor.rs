@@ -169,6 +169,16 @@ impl Governor {
         self.ceilings.horizon.mul_f64(self.ceilings.cpu.max(0.0))
     }
 
+    /// From tick to tick, in nanoseconds.
+    pub(crate) const fn tick(&self) -> u64 {
+        self.tick
+    }
+
+    /// As [`Orders::lean`], now.
+    pub(crate) const fn is_lean(&self) -> bool {
+        self.restraint.lean
+    }
+
     /// What holds now.
     pub(crate) fn orders(&self) -> Orders {
         Orders {

@@ -1,13 +1,14 @@
 //! The engine: samples, unwinds and folds, and hands over a [`Batch`] at each window's edge.
 //!
-//! One thread does it all. It sleeps until a ring is filled to its watermark or a tenth of a second has passed, takes the
-//! records of all rings in order of time (module `order`), and unwinds each sample where it lies in the ring, without
-//! copying it.
+//! One thread does it all. It sleeps until a ring is filled to its watermark, a program begins, or some time has passed (module
+//! `rest`), takes the records of all rings in order of time (module `order`), and unwinds each sample where it lies in
+//! the ring, without copying it.
 
 mod command;
 mod frames;
 mod hotplug;
 mod pace;
+mod rest;
 mod run;
 pub(crate) mod sampler;
 mod stats;
@@ -33,6 +34,7 @@ use crate::budget::measure::CpuMeter;
 use crate::budget::{self, Ceilings, limits};
 use crate::engine::command::Child;
 use crate::engine::pace::Pace;
+use crate::engine::rest::{LONG_NS, Needs, Pause};
 use crate::engine::sampler::Sampler;
 use crate::heap::desk::Desk;
 use crate::identity::Identity;
@@ -243,6 +245,9 @@ impl Engine {
             sampler.interpreters().tapped(session.tap());
         }
         run::interpreters(&mut session, &mut sampler);
+        if matches!(scope, Scope::Host) {
+            session.hang_bells();
+        }
         let watched = match scope {
             Scope::Host => None,
             Scope::Process(pid) | Scope::Starting(pid) => Some(pid),
@@ -270,11 +275,11 @@ impl Engine {
         &self.meter
     }
 
-    /// Asks the governor, and does what it says. Returns whether there is to be less work.
-    fn keep_budget(&mut self) -> bool {
+    /// Asks the governor, and does what it says. Returns how long the engine may sleep.
+    fn keep_budget(&mut self, now: u64) -> Pause {
         let Self { session, sampler, pace, governor, .. } = self;
-        let Some(governor) = governor else { return false };
-        let now = clock::monotonic();
+        let needs = Needs { bells: session.bells().next().is_some(), budget: LONG_NS, ..Needs::default() };
+        let Some(governor) = governor else { return needs.pause(sampler, now) };
         let held = || Held { rings: session.rings().iter().map(|ring| ring.size() as u64).sum(), structures: sampler.bytes() as u64 };
         if let Some(orders) = governor.poll(now, held) {
             sampler.obey(&orders);
@@ -285,7 +290,8 @@ impl Engine {
             }
         }
         pace.apply(session, clock::monotonic);
-        governor.orders().lean
+        let needs = Needs { lean: governor.is_lean(), changing: pace.is_changing(), budget: governor.tick(), ..needs };
+        needs.pause(sampler, now)
     }
 
     /// How the sampled command ended, after [`Self::run`].

@@ -10,8 +10,8 @@ use std::io;
 
 use crate::perf::session::Session;
 
-/// How long after a tick of the old period the period may change, in nanoseconds: as long as the engine may sleep.
-const SHORTLY: u64 = 110_000_000;
+/// How long after a tick of the old period the period may change, in nanoseconds: as long as the engine may sleep while it is to.
+pub(super) const SHORTLY: u64 = 110_000_000;
 /// Periods without a sample after which a CPU counts as idle: there is nothing to lose on it then.
 const IDLE_PERIODS: u64 = 4;
 
@@ -85,9 +85,14 @@ impl Pace {
         self.wanted = if period == 0 { self.configured } else { period };
     }
 
+    /// Whether a ring has yet to get the period that is wanted.
+    pub(crate) fn is_changing(&self) -> bool {
+        self.rings.iter().any(|ring| ring.current != self.wanted)
+    }
+
     /// Changes the period of the rings that are due. A ring whose event refuses stays as it is, and is tried again.
     pub(crate) fn apply(&mut self, session: &mut Session, now: impl Fn() -> u64) {
-        if self.rings.iter().all(|ring| ring.current == self.wanted) && self.rings.len() == session.rings().len() {
+        if !self.is_changing() && self.rings.len() == session.rings().len() {
             return;
         }
         for ring in 0..session.rings().len() {

@@ -8,19 +8,16 @@ use perf_event_open_sys::bindings::PERF_RECORD_SAMPLE;
 
 use crate::engine::hotplug::Hotplug;
 use crate::engine::pace::Pace;
+use crate::engine::rest::{Pause, SHORT_NS};
 use crate::engine::sampler::Sampler;
 use crate::engine::windows::OpenWindow;
 use crate::engine::{Engine, EngineError, EngineStats};
 use crate::order::{GRACE_NS, Merge};
+use crate::perf::bell::Bell;
 use crate::perf::clock;
 use crate::perf::ring::Ring;
 use crate::perf::session::Session;
 use crate::stop::StopFlag;
-
-/// The longest sleep, in nanoseconds: how long a process may be dead before procfs is asked about it.
-const TICK_NS: u64 = 100_000_000;
-/// The same while the budget asks for less work.
-const LEAN_TICK_NS: u64 = 500_000_000;
 
 /// The rings' records in order of time.
 struct Drain {
@@ -38,15 +35,15 @@ pub(super) fn run(engine: &mut Engine, stop: &StopFlag, sink: &mut dyn FnMut(Bat
     let mut poll = PollSet::new(engine, stop, watched.as_ref());
     let mut window = OpenWindow::at(engine.window, &clock::moment());
     let mut drain = Drain { merge: Merge::new(), scratch: Vec::new() };
-    let mut sleep = TICK_NS;
+    let mut pause = Pause::For(SHORT_NS);
     let mut hotplug = Hotplug::new(&engine.session, clock::monotonic());
     let mut ended = engine.watched.is_some() && watched.is_none();
     while !ended && !stop.is_raised() {
-        ended = poll.wait(window.edge(), sleep)?;
+        ended = poll.wait(&mut engine.session, window.edge(), pause)?;
         engine.stats.rounds.add(1);
         let limit = clock::monotonic().saturating_sub(GRACE_NS);
         round(engine, &mut drain, &mut window, limit, sink);
-        sleep = if engine.keep_budget() { LEAN_TICK_NS } else { TICK_NS };
+        pause = engine.keep_budget(limit);
         if hotplug.look((&mut engine.session, &mut engine.sampler, &mut engine.pace), limit) {
             poll = PollSet::new(engine, stop, watched.as_ref());
         }
@@ -159,37 +156,67 @@ impl Drain {
     }
 }
 
-/// What the loop sleeps on: the flag, the process if it is one, the rings.
+/// What the loop sleeps on: the flag, the process if it is one, the rings, the bells.
 struct PollSet {
     fds: Vec<libc::pollfd>,
     watches: bool,
+    /// How many of `fds` are no bells.
+    steady: usize,
 }
 
 impl PollSet {
-    fn new(engine: &Engine, stop: &StopFlag, watched: Option<&OwnedFd>) -> Self {
+    fn new(engine: &mut Engine, stop: &StopFlag, watched: Option<&OwnedFd>) -> Self {
         let watches = watched.is_some();
         let first = [stop.as_fd().as_raw_fd()].into_iter().chain(watched.map(AsRawFd::as_raw_fd));
-        let all = first.chain(engine.session.ring_fds().iter().copied());
-        Self { fds: all.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect(), watches }
+        let mut all: Vec<_> = first.chain(engine.session.ring_fds().iter().copied()).collect();
+        let steady = all.len();
+        all.extend(engine.session.bells().map(|bell| bell.fd()));
+        let fds = all.into_iter().map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect();
+        Self { fds, watches, steady }
     }
 
-    /// Sleeps until there is something to do, a tick has passed, or the records up to `edge` can be taken. Returns whether
+    /// Sleeps until there is something to do, the pause is over, or the records up to `edge` can be taken. Returns whether
     /// the watched process has ended.
-    fn wait(&mut self, edge: u64, sleep: u64) -> Result<bool, EngineError> {
-        let due = edge.saturating_add(GRACE_NS).saturating_sub(clock::monotonic()).min(sleep);
+    fn wait(&mut self, session: &mut Session, edge: u64, pause: Pause) -> Result<bool, EngineError> {
+        let due = edge.saturating_add(GRACE_NS);
+        let rung = match pause {
+            Pause::For(_) => 0,
+            Pause::Or(longest) => {
+                self.poll(self.fds.len(), due, longest)?;
+                self.fds.iter().skip(self.steady).filter(|bell| bell.revents != 0).count()
+            }
+        };
+        match pause {
+            Pause::For(sleep) => self.poll(self.steady, due, sleep)?,
+            Pause::Or(_) if rung > 0 && self.fds.iter().take(self.steady).all(|fd| fd.revents == 0) => {
+                // Not at once: others may follow, and the youngest records have to wait anyway.
+                self.poll(self.steady, due, SHORT_NS)?;
+            }
+            Pause::Or(_) => {}
+        }
+        if rung > 0 {
+            session.bells().for_each(Bell::empty);
+        }
+        Ok(self.watches && self.fds.get(1).is_some_and(|fd| fd.revents != 0))
+    }
+
+    fn poll(&mut self, count: usize, due: u64, sleep: u64) -> Result<(), EngineError> {
+        let due = due.saturating_sub(clock::monotonic()).min(sleep);
         let milliseconds = i32::try_from(due.div_ceil(1_000_000)).unwrap_or(i32::MAX);
-        let count = self.fds.len() as libc::nfds_t;
-        // SAFETY: the pointer and the count are those of one vector of initialized pollfds, borrowed for the call.
-        let ready = unsafe { libc::poll(self.fds.as_mut_ptr(), count, milliseconds) };
+        let fds = &mut self.fds[..count];
+        // SAFETY: the pointer and the count are those of one slice of initialized pollfds, borrowed for the call.
+        let ready = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, milliseconds) };
         if ready < 0 {
             let error = io::Error::last_os_error();
-            return if error.kind() == io::ErrorKind::Interrupted { Ok(false) } else { Err(EngineError::Wait(error)) };
+            // Then nothing was said of any descriptor.
+            fds.iter_mut().for_each(|fd| fd.revents = 0);
+            return if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(EngineError::Wait(error)) };
         }
-        for fd in self.fds.iter_mut().skip(1 + usize::from(self.watches)).filter(|fd| fd.revents & libc::POLLHUP != 0) {
+        for fd in fds.iter_mut().skip(1 + usize::from(self.watches)).filter(|fd| fd.revents & libc::POLLHUP != 0) {
             // The event's tasks are all gone; polling it would return at once for ever. A negative descriptor is passed over.
             fd.fd = -1;
         }
-        Ok(self.watches && self.fds.get(1).is_some_and(|fd| fd.revents != 0))
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@
 //! window `[from, to)` lasted `to - from` on both clocks, up to [`JITTER_NS`].
 //!
 //! The two clocks run at one speed (the kernel slews both). They part when the wall clock is set, and in suspend, where the
-//! monotonic clock stands still. Both are noticed at the next look at the clocks ([`OpenWindow::observe`], ten times a
+//! monotonic clock stands still. Both are noticed at the next look at the clocks ([`OpenWindow::observe`], at least once a
 //! second): the window ends at the last look at which the clocks agreed, and the next begins there, by the wall clock that
 //! holds now. It ends at a multiple again. So a window never spans a suspend, and what is set back is a window that overlaps
 //! those before: the wall clock had that time twice. Samples between the two looks are in the second window.

@@ -50,6 +50,18 @@ impl Features {
     }
 }
 
+/// For how long a ring has to have room for samples while the reader is being woken, in milliseconds, where it is large
+/// enough: the reader may wait for a CPU as all others do.
+const ROOM_MS: u64 = 350;
+
+/// How many bytes in a ring wake its reader: half of it, or less where that leaves too little room for what comes meanwhile.
+pub(crate) fn wakeup_bytes(ring: usize, frequency: u32, stack: u32) -> usize {
+    // A record has more than the stack: registers, the kernel's part.
+    let sample = u64::from(stack) + 1024;
+    let room = usize::try_from(u64::from(frequency) * sample * ROOM_MS / 1000).unwrap_or(usize::MAX);
+    ring - room.clamp(ring / 2, ring / 4 * 3)
+}
+
 /// Whom an event watches.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Who {
@@ -173,6 +185,14 @@ const fn wants_cycles(choice: EventChoice) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The usual ring wakes its reader rarely at a usual frequency, and early at a high one; none waits until it is full.
+    #[test]
+    fn rings_wake_in_time() {
+        let of = |ring: usize, frequency| wakeup_bytes(ring << 20, frequency, 65_528) >> 10;
+        assert_eq!([of(4, 19), of(4, 99), of(4, 999), of(1, 99)], [2048, 1844, 1024, 256]);
+        assert!((1..=999).all(|frequency| (1..5).all(|ring| (ring << 8..=ring << 9).contains(&of(ring, frequency)))));
+    }
 
     /// A sample of the clock is worth its period of CPU time; one of cycles says cycles, as many as its period has.
     #[test]

@@ -123,6 +123,13 @@ impl Ring {
         self.tail = self.tail.wrapping_add(u64::from(size));
     }
 
+    /// Leaves all behind that the kernel has written so far.
+    pub(crate) fn empty(&mut self) {
+        self.refresh();
+        self.tail = self.head;
+        self.release();
+    }
+
     /// Gives the room of what was read back to the kernel.
     pub(crate) fn release(&mut self) {
         // The release pairs with the kernel's: all reads of the records come before it.

@@ -1,6 +1,7 @@
 //! A set of events with one ring for each CPU.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
@@ -9,9 +10,11 @@ use perf_event::Counter;
 use perf_event_open_sys::ioctls;
 
 use crate::engine::EventChoice;
+use crate::perf::bell::Bell;
+use crate::perf::close_on_exec;
 use crate::perf::cpus;
 use crate::perf::error::{OpenContext, OpenError};
-use crate::perf::event::{EventSpec, Features, Who};
+use crate::perf::event::{self, EventSpec, Features, Who};
 use crate::perf::reading::{self, Reading};
 use crate::perf::ring::Ring;
 use crate::python::tap::{Tap, TapError, Threads};
@@ -68,6 +71,8 @@ pub(crate) struct Session {
     ring_fds: Vec<RawFd>,
     /// The CPU of each ring.
     cpus: Vec<usize>,
+    /// One for each open CPU, as long as they can be had; see [`Self::hang_bells`].
+    bells: Option<BTreeMap<usize, Bell>>,
     spec: EventSpec,
     scope: Scope,
     context: OpenContext,
@@ -104,6 +109,7 @@ impl Session {
             rings: Vec::new(),
             ring_fds: Vec::new(),
             cpus: Vec::new(),
+            bells: None,
             spec: event,
             scope: spec.scope,
             context,
@@ -163,6 +169,28 @@ impl Session {
         }
         self.tap = Some(tap);
         Ok(threads)
+    }
+
+    /// Has a bell ring on each open CPU when a program begins. They are a comfort: without one of them there is none.
+    pub(crate) fn hang_bells(&mut self) {
+        let mut bells = self.bells.take().unwrap_or_default();
+        for cpu in self.open_cpus() {
+            if let Entry::Vacant(place) = bells.entry(cpu) {
+                match Bell::on(cpu) {
+                    Ok(bell) => _ = place.insert(bell),
+                    Err(error) => {
+                        tracing::debug!(cpu, %error, "no event wakes the agent when a program begins; it looks ten times a second");
+                        return;
+                    }
+                }
+            }
+        }
+        self.bells = Some(bells);
+    }
+
+    /// The bells.
+    pub(crate) fn bells(&mut self) -> impl Iterator<Item = &mut Bell> {
+        self.bells.iter_mut().flat_map(BTreeMap::values_mut)
     }
 
     /// Starts sampling. Events that wait for an `execve` are left to it.
@@ -239,6 +267,9 @@ impl Session {
             self.add(who, &mut places)?;
         }
         self.tap_from(before);
+        if self.bells.is_some() {
+            self.hang_bells();
+        }
         let started = self.counters.iter_mut().skip(before).try_for_each(Counter::enable);
         started.map_err(|source| OpenError::Step { step: "enable the perf events", source })?;
         Ok(self.counters.len() > before)
@@ -255,6 +286,7 @@ impl Session {
         self.lost_before = self.lost_before.saturating_add(self.lost_now(Some(cpu)));
         let mut of = self.places.iter().map(|(of, _)| *of);
         self.counters.retain(|_| of.next() != Some(cpu));
+        self.bells.iter_mut().for_each(|bells| _ = bells.remove(&cpu));
         self.places.retain(|(of, _)| *of != cpu);
         true
     }
@@ -308,7 +340,7 @@ fn settle(spec: &SessionSpec, ring_bytes: usize, who: Who, cpus: &[usize]) -> Re
     let mut event = EventSpec {
         // What interrupts do on an idle CPU is work; of a process alone the idle task is no part.
         exclude_idle: spec.scope.pid().is_some(),
-        wakeup_bytes: ring_bytes / 4,
+        wakeup_bytes: event::wakeup_bytes(ring_bytes, spec.frequency, spec.stack_bytes),
         features: spec.features,
         ..EventSpec::new(spec.event, spec.frequency, spec.stack_bytes)
     };
@@ -354,14 +386,6 @@ fn redirect(counter: &Counter, ring: RawFd) -> Result<(), OpenError> {
     let result = unsafe { ioctls::SET_OUTPUT(counter.as_raw_fd(), ring) };
     if result < 0 {
         return Err(OpenError::Step { step: "share a perf ring between threads", source: io::Error::last_os_error() });
-    }
-    Ok(())
-}
-
-fn close_on_exec(counter: &Counter) -> io::Result<()> {
-    // SAFETY: the descriptor is open; the call takes no pointers.
-    if unsafe { libc::fcntl(counter.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
-        return Err(io::Error::last_os_error());
     }
     Ok(())
 }
