@@ -54,8 +54,11 @@ impl Directory {
 
     /// The first `limit` bytes of a file.
     pub(super) fn read(&self, name: &str, limit: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        File::open(self.path.join(name))?.take(limit).read_to_end(&mut bytes)?;
+        let file = File::open(self.path.join(name))?;
+        // Room for all of it and for seeing its end, so that it is read at once.
+        let room = file.metadata()?.len().min(limit).saturating_add(1);
+        let mut bytes = Vec::with_capacity(usize::try_from(room).unwrap_or_default());
+        file.take(limit).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
