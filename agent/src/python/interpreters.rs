@@ -170,6 +170,10 @@ impl Interpreters {
         expecting.retain(|pid| {
             let Some(process) = processes.get_mut(*pid) else { return false };
             let tracked = self.track(process, now, unwinder);
+            if matches!(tracked.content, Content::None) {
+                // A file of an interpreter's name without one; what it maps later is looked at anew.
+                return false;
+            }
             if budget == 0 || !tracked.is_due(now) {
                 return true;
             }
