@@ -160,6 +160,11 @@ pub fn heap_profile(bytes: &[u8]) {
     crate::scrape::fuzz::heap_profile(bytes);
 }
 
+/// What procfs says of a process's memory.
+pub fn memory(bytes: &[u8]) {
+    crate::memory::fuzz::memory(bytes);
+}
+
 /// A path of `/proc/PID/cgroup`.
 pub fn cgroup(bytes: &[u8]) {
     identity::fuzz::cgroup(bytes);

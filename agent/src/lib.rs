@@ -14,6 +14,7 @@ pub mod identity;
 pub mod jit;
 pub mod jvm;
 mod kernel;
+mod memory;
 pub mod metrics;
 pub mod notify;
 mod order;

@@ -123,6 +123,7 @@ pub fn engine_config(config: &Config, identity: &Identity, objects: Option<SyncS
         },
         target: Target::Host,
         java_perf_map: config.java.perf_map,
+        memory: config.memory.levels,
         budget: Some(ceilings(config)),
         hidden_users: Vec::new(),
         host_labels: identity.host_labels(),

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    agent, check_config, collector, completions, convert_symbols, deploys, diff, doctor, flamegraph, heap, leaks, package_files, record,
-    symbolize, symbols, token, top, up,
+    agent, check_config, collector, completions, convert_symbols, deploys, diff, doctor, flamegraph, heap, leaks, memory, package_files,
+    record, symbolize, symbols, token, top, up,
 };
 
 /// Profiles every process of a Linux host all the time, and keeps the profiles.
@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Heap(heap::Arguments),
     /// Ask a collector which stacks leak memory, and how sure that is
     Leaks(leaks::Arguments),
+    /// Ask a collector which services' memory grows, and until when it lasts
+    Memory(memory::Arguments),
     /// Manage a collector's symbols: what names functions
     Symbols(symbols::Arguments),
     /// Ask a collector for the names of addresses in an object

@@ -19,6 +19,7 @@ mod heap;
 mod leaks;
 mod line;
 mod logging;
+mod memory;
 mod output;
 mod package_files;
 mod record;
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
 }
 
 /// Runs a subcommand. The code is 0 but for `record`, which hands on that of the command it ran, `doctor`, which
-/// has 1 for problems, and `diff` and `leaks`, which have codes of their own.
+/// has 1 for problems, and `diff`, `leaks` and `memory`, which have codes of their own.
 fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Up(arguments) => up::run(&arguments)?,
@@ -61,6 +62,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Deploys(arguments) => deploys::run(&arguments)?,
         Command::Heap(arguments) => heap::run(&arguments)?,
         Command::Leaks(arguments) => return Ok(leaks::run(&arguments)),
+        Command::Memory(arguments) => return Ok(memory::run(&arguments)),
         Command::Symbols(arguments) => symbols::run(&arguments)?,
         Command::Symbolize(arguments) => symbolize::run(&arguments)?,
         Command::ConvertSymbols(arguments) => return Ok(convert_symbols::run(&arguments)),

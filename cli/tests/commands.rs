@@ -5,7 +5,7 @@
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
-const SUBCOMMANDS: [&str; 14] = [
+const SUBCOMMANDS: [&str; 15] = [
     "up",
     "agent",
     "collector",
@@ -16,6 +16,7 @@ const SUBCOMMANDS: [&str; 14] = [
     "deploys",
     "heap",
     "leaks",
+    "memory",
     "token",
     "check-config",
     "doctor",

@@ -11,6 +11,7 @@ pub mod files;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod fuzz;
+pub mod growth;
 pub mod http;
 pub mod ingest;
 pub mod leaks;

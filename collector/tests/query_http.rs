@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use flamekeeper_collector::http::QueryLimits;
+use flamekeeper_profile::memory::{MemoryKind, over_time};
 use flamekeeper_profile::{
     AgentFigures, Batch, Figure, FrameKind, Labels, Ledger, LossReason, SampleType, Series, StackEnd, StopReason, Svma, Tables, Timestamp,
     Window,
@@ -143,6 +144,61 @@ fn catalog() {
     assert_eq!(server.json(&format!("/api/v1/labels/service/values?{API}")), json!({"values": ["api"]}));
     assert_eq!(server.json("/api/v1/labels/nothing/values"), json!({"values": []}));
     assert_eq!(server.json("/api/v1/types"), json!({"types": [{"type": "cpu", "unit": "nanoseconds"}]}));
+}
+
+/// 10 s of the memory of two services: `api` grows by 1 MiB/s, `db` has 64 MiB, and neither was sampled.
+fn memory(number: u64) -> Batch {
+    let mut batch = batch("web-1", 1_764_000_000 + number * 10);
+    let labels = |service: &str| Labels::new().with("host", "web-1").with("service", service);
+    let stack = batch.tables.intern_stack(&[], StackEnd::Root);
+    let level = |service: &str, mib: u64| Series {
+        labels: labels(service),
+        sample_type: MemoryKind::Anonymous.sample_type(),
+        values: vec![(stack, over_time(u128::from(mib << 20) * u128::from(10 * Timestamp::SECOND)))],
+    };
+    batch.series = vec![level("api", 100 + number * 10), level("db", 64)];
+    batch.ledger = Ledger::new();
+    batch.figures.set(Figure::HostMemoryBytes, 8 << 30);
+    batch.figures.set(Figure::HostAvailableBytes, 3600 << 20);
+    batch
+}
+
+/// Levels are means, in bytes, over whatever time is asked for; what grows is named with its slope and how long the host's memory lasts; a
+/// service that was not sampled has used no CPU time.
+#[test]
+fn memory_over_time() {
+    let server = Server::start(QueryLimits::default());
+    (0..90).for_each(|number| server.store.push(memory(number)));
+    let window = "from=1764000000&to=1764000900";
+    let answer = server.json(&format!("/api/v1/memory?{window}"));
+    let told = |service: usize| answer["services"][service].clone();
+    assert_eq!((answer["growing"].as_u64(), answer["step"].as_f64()), (Some(1), Some(10.0)));
+    assert_eq!(
+        (told(0)["service"].clone(), told(0)["verdict"].clone(), told(1)["verdict"].clone()),
+        (json!("api"), json!("grows"), json!("flat"))
+    );
+    let number = |value: &Value| value.as_f64().unwrap();
+    assert!(
+        (number(&told(0)["slope"]) - 1_048_576.0).abs() < 1.0 && (number(&told(0)["limit"]["seconds"]) - 3600.0).abs() < 1.0,
+        "{}",
+        told(0)
+    );
+    assert_eq!(told(1)["limit"]["seconds"], Value::Null);
+    let one = server.json(&format!("/api/v1/memory?service=db&{window}"));
+    assert_eq!((one["services_total"].clone(), one["services"][0]["levels"]["memory_anon"][7].clone()), (json!(1), json!(64 << 20)));
+    assert_eq!(server.json("/api/v1/memory?from=1764000700&to=1764000900&limit=1")["services"].as_array().unwrap().len(), 1);
+    assert!(error(&server.ask("/api/v1/memory?limit=0", ""), 400).contains("from 1 to 1000"));
+    // In steps of a minute, a straight line has the mean of six windows.
+    let series = server.json(&format!("/api/v1/timeseries?type=memory_anon&{window}&step=60"));
+    assert_eq!((series["unit"].clone(), series["series"][0]["values"][1].clone()), (json!("bytes"), json!(185 << 20)));
+    let graph = server.json(&format!("/api/v1/flamegraph?type=memory_anon&{window}&query=%7Bservice%3D%22api%22%7D"));
+    assert_eq!((graph["unit"].clone(), graph["total"].clone()), (json!("bytes"), json!(545 << 20)));
+    assert_eq!(server.json(&format!("/api/v1/types?{window}")), json!({"types": [{"type": "memory_anon", "unit": "bytes"}]}));
+    let services = server.json(&format!("/api/v1/services?{window}"));
+    assert_eq!(
+        services["services"][0],
+        json!({"service": "api", "versions": [], "hosts": 1, "value": 0, "unit": "nanoseconds", "samples": 0})
+    );
 }
 
 /// A wrong question says what is wrong with it.

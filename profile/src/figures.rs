@@ -1,4 +1,4 @@
-//! What an agent says of itself: what it uses, what it may use, and how it restrains itself to stay within.
+//! What an agent says of itself: what it uses, what it may use, and how it restrains itself to stay within; and of its host.
 
 /// One figure. All are whole numbers in the unit that the name ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,11 +37,15 @@ pub enum Figure {
     CacheSteps,
     /// 1 while the rings are read less often.
     WakesSlowed,
+    /// Memory of the host.
+    HostMemoryBytes,
+    /// How much of it programs could have without swapping (`MemAvailable`).
+    HostAvailableBytes,
 }
 
 impl Figure {
     /// All figures.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::CpuMicrocores,
         Self::CpuCeilingMicrocores,
         Self::MemoryBytes,
@@ -59,6 +63,8 @@ impl Figure {
         Self::FrequencySteps,
         Self::CacheSteps,
         Self::WakesSlowed,
+        Self::HostMemoryBytes,
+        Self::HostAvailableBytes,
     ];
 
     /// The figure's name, in snake case.
@@ -82,6 +88,8 @@ impl Figure {
             Self::FrequencySteps => "frequency_steps",
             Self::CacheSteps => "cache_steps",
             Self::WakesSlowed => "wakes_slowed",
+            Self::HostMemoryBytes => "host_memory_bytes",
+            Self::HostAvailableBytes => "host_available_bytes",
         }
     }
 

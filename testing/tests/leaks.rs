@@ -10,6 +10,9 @@ use flamekeeper_testing::programs::{Running, alone, binary, heap_shim, wait_for}
 use flamekeeper_testing::{http, metadata, tools};
 use serde_json::Value;
 
+#[path = "leaks/memory.rs"]
+mod memory;
+
 /// Its leaks, and its other sites.
 const LEAKS: [&str; 3] = ["lost_buffer", "registered", "chained"];
 const BENIGN: [&str; 5] = ["cache_entry", "queue_entry", "sawtooth_entry", "start_up", "doubled"];

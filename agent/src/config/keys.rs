@@ -42,6 +42,8 @@ pub(super) const KEYS: &[Key] = &[
     key("symbols", "max_bytes_per_second", ByteSize::EXPECTED),
     key("", "java", "a table [java]"),
     key("java", "perf_map", "true or false"),
+    key("", "memory", "a table [memory]"),
+    key("memory", "levels", "true or false"),
     key("", "budget", "a table [budget]"),
     key("budget", "cpu_percent", CpuCeiling::EXPECTED),
     key("budget", "horizon", Horizon::EXPECTED),

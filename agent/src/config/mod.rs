@@ -51,6 +51,8 @@ pub struct Config {
     pub symbols: SymbolsConfig,
     /// Java virtual machines.
     pub java: JavaConfig,
+    /// The memory of processes.
+    pub memory: MemoryConfig,
     /// What the agent itself may use.
     pub budget: BudgetConfig,
     /// Its own figures.
@@ -108,6 +110,13 @@ pub struct JavaConfig {
     pub perf_map: bool,
 }
 
+/// The memory of processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryConfig {
+    /// Whether it is read how much each process has.
+    pub levels: bool,
+}
+
 /// What is not profiled. Its samples are counted as lost for the reason `excluded`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exclude {
@@ -145,6 +154,7 @@ impl Default for Config {
             spool: SpoolConfig { dir: None, max_bytes: ByteSize(1 << 30) },
             symbols: SymbolsConfig { upload: true, max_object_bytes: ByteSize(512 << 20), max_bytes_per_second: ByteSize(4 << 20) },
             java: JavaConfig::default(),
+            memory: MemoryConfig { levels: true },
             budget: BudgetConfig::default(),
             metrics: MetricsConfig::default(),
             exclude: Exclude::default(),

@@ -35,6 +35,7 @@ pub struct RawConfig {
     pub spool: RawSpool,
     pub symbols: RawSymbols,
     pub java: RawJava,
+    pub memory: RawMemory,
     pub budget: RawBudget,
     pub metrics: RawMetrics,
     pub exclude: RawExclude,
@@ -68,6 +69,14 @@ pub struct RawSymbols {
 #[allow(missing_docs)]
 pub struct RawJava {
     pub perf_map: Option<bool>,
+}
+
+/// The table `[memory]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct RawMemory {
+    pub levels: Option<bool>,
 }
 
 /// The table `[budget]`.
@@ -125,6 +134,7 @@ impl RawConfig {
         set(&mut config.symbols.max_object_bytes, self.symbols.max_object_bytes);
         set(&mut config.symbols.max_bytes_per_second, self.symbols.max_bytes_per_second);
         set(&mut config.java.perf_map, self.java.perf_map);
+        set(&mut config.memory.levels, self.memory.levels);
         config.budget.cpu = self.budget.cpu_percent.or(config.budget.cpu);
         set(&mut config.budget.horizon, self.budget.horizon);
         set(&mut config.budget.memory, self.budget.memory);

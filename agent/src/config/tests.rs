@@ -43,6 +43,8 @@ max_object_bytes = "100MiB"
 max_bytes_per_second = "2MiB"
 [java]
 perf_map = true
+[memory]
+levels = false
 [budget]
 cpu_percent = 1.5
 horizon = "30s"

@@ -105,6 +105,8 @@ pub struct EngineConfig {
     pub java_perf_map: bool,
     /// Users (real user ids) whose processes are left alone: nothing is read of them, and their samples are counted as excluded.
     pub hidden_users: Vec<u32>,
+    /// Whether the memory of all processes is read. It holds for [`Target::Host`] only.
+    pub memory: bool,
     /// Labels of the batches themselves.
     pub host_labels: Labels,
     /// What the engine may use of the host; none: whatever it takes. It holds for [`Target::Host`] only: what is recorded for
@@ -137,6 +139,7 @@ impl Default for EngineConfig {
             target: Target::Host,
             java_perf_map: false,
             hidden_users: Vec::new(),
+            memory: false,
             host_labels: Labels::new(),
             budget: None,
             objects: None,
@@ -231,6 +234,7 @@ impl Engine {
         let governor = ceilings.map(|ceilings| Governor::new(ceilings, config.frequency, meter.clone(), clock::monotonic()));
         let stats = Arc::new(EngineStats::new(&mut session, governor.as_ref()));
         let window = config.window;
+        let memory = config.memory && matches!(scope, Scope::Host);
         let mut sampler = Sampler::new(config, identity, session.spec(), Arc::clone(&stats));
         if let Some(governor) = &governor {
             sampler.obey(&governor.orders());
@@ -247,6 +251,9 @@ impl Engine {
         run::interpreters(&mut session, &mut sampler);
         if matches!(scope, Scope::Host) {
             session.hang_bells();
+        }
+        if memory {
+            sampler.watch_memory(window, ceilings);
         }
         let watched = match scope {
             Scope::Host => None,

@@ -85,6 +85,7 @@ fn round(engine: &mut Engine, drain: &mut Drain, window: &mut OpenWindow, limit:
     }
     drain.report(stats);
     sampler.read_heaps(limit);
+    sampler.read_memory();
     interpreters(session, sampler);
 }
 

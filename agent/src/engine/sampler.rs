@@ -17,6 +17,7 @@ use crate::identity::Identity;
 use crate::identity::observer::Observer;
 use crate::jit::thread::Service;
 use crate::kernel::KernelFrames;
+use crate::memory::Memory;
 use crate::perf::clock;
 use crate::perf::cpu_times;
 use crate::perf::event::EventSpec;
@@ -53,6 +54,7 @@ pub(crate) struct Sampler {
     /// Whether all of the host is profiled: then it is told too whose heap is not seen.
     whole_host: bool,
     scraped: Arc<Board>,
+    memory: Option<Memory>,
     /// What the next sample is worth, in nanoseconds and in what the event counts.
     weight: (u64, u64),
     /// By how much the wall clock is ahead of the records' clock in this window, in nanoseconds; none before its first sample.
@@ -102,6 +104,7 @@ impl Sampler {
             heaps: Heaps::new(config.desk),
             whole_host: matches!(config.target, Target::Host),
             scraped: config.scraped,
+            memory: None,
             weight: (period::period_ns(event.frequency), event.period()),
             ahead: None,
             limits: None,
@@ -161,7 +164,7 @@ impl Sampler {
     pub(crate) fn bytes(&mut self) -> usize {
         let caches = self.unwinder.pool().bytes() + self.unwinder.remembered_bytes() + self.processes.bytes();
         self.stats.cache_bytes.set(caches as u64);
-        caches + self.heaps.bytes() + self.window_bytes()
+        caches + self.heaps.bytes() + self.memory.as_ref().map_or(0, Memory::bytes) + self.window_bytes()
     }
 
     fn window_bytes(&self) -> usize {
@@ -212,6 +215,7 @@ impl Sampler {
                 self.interpreters.exited(task);
                 if task.pid == task.tid {
                     self.heaps.exited(task.pid);
+                    self.memory_ended(task.pid, time_of(bytes));
                 }
             }
             Ok(Record::Cgroup { id, path }) => self.observer.cgroup_made(id, path),
@@ -308,6 +312,7 @@ impl Sampler {
             self.urgent = self.urgent.max(time);
             self.interpreters.executed(task.pid);
             self.heaps.executed(task.pid, time);
+            self.memory_ended(task.pid, time);
         }
     }
 
@@ -379,9 +384,11 @@ impl Sampler {
     pub(crate) fn close(&mut self, window: Window) -> Batch {
         self.label_late();
         self.generated.settle(&mut self.processes, &mut self.jit, &mut self.fold, self.unwinder.java());
+        let levels = self.close_memory(window);
         let heaps = self.close_heaps();
         let mut batch = self.fold.close(window, &self.host_labels, &self.sample_type);
         batch.series.extend(heaps);
+        batch.series.extend(levels);
         let excluded = batch.ledger.lost(LossReason::Excluded);
         self.stats.lost.add(excluded);
         self.stats.lost_by_reason[LossReason::Excluded as usize].add(excluded);
@@ -406,6 +413,7 @@ impl Sampler {
 
 mod heaps;
 mod labels;
+mod memory;
 mod stack;
 #[cfg(test)]
 mod tests;

@@ -99,6 +99,14 @@ pub struct EngineStats {
     pub heap_samples: Counter,
     /// Those lost, by the place of the reason in [`Loss::ALL`].
     pub heap_lost: [Counter; Loss::ALL.len()],
+    /// Times that the memory of a process was read.
+    pub memory_readings: Counter,
+    /// Times that its proportional share was.
+    pub memory_rollups: Counter,
+    /// Readings that are in no window: of one process too many, of one that nobody knows, or too many at once.
+    pub memory_lost: Counter,
+    /// Memory of the host in bytes, and how much of it is available; 0 before it was read.
+    pub host_memory: [Counter; 2],
     pub(crate) budget: Option<Arc<BudgetState>>,
     /// Where threads that the engine starts enter themselves.
     pub(crate) meter: Option<CpuMeter>,
@@ -125,6 +133,8 @@ impl EngineStats {
         figures.set(Figure::CacheBytes, self.cache_bytes.get());
         figures.set(Figure::Processes, self.processes.get());
         figures.set(Figure::Objects, self.objects.get());
+        let host = [Figure::HostMemoryBytes, Figure::HostAvailableBytes].into_iter().zip(&self.host_memory);
+        host.filter(|(_, value)| value.get() > 0).for_each(|(figure, value)| figures.set(figure, value.get()));
         figures
     }
 }

@@ -20,6 +20,7 @@ pub(super) fn write(source: &Source) -> String {
     process(&mut page, source);
     sampling(&mut page, source);
     heaps(&mut page, source);
+    memory(&mut page, source);
     caches(&mut page, source);
     shipping(&mut page, source);
     budget(&mut page, source);
@@ -73,6 +74,17 @@ fn heaps(page: &mut Page, source: &Source) {
         (&[("outcome", "failed")][..], get(&source.progress.heaps_not_scraped)),
     ];
     page.counter("heap_scrapes_total", "Heap profiles of programs ([[scrape]]), by outcome.", &scrapes);
+}
+
+fn memory(page: &mut Page, source: &Source) {
+    let stats = &source.stats;
+    let readings = [
+        (&[("of", "levels")][..], float(stats.memory_readings.get())),
+        (&[("of", "proportional_shares")][..], float(stats.memory_rollups.get())),
+    ];
+    page.counter("memory_readings_total", "Times that the memory of a process was read, by what was read.", &readings);
+    let lost = float(stats.memory_lost.get());
+    page.counter("memory_readings_lost_total", "Readings of a process's memory that are in no window.", &[(&[], lost)]);
 }
 
 fn caches(page: &mut Page, source: &Source) {

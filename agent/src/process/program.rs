@@ -85,6 +85,11 @@ impl Process {
         PROCESS_BYTES + self.maps.len() * MAPPING_BYTES + self.comm.len() + self.exe.len()
     }
 
+    /// Whether its main thread has ended.
+    pub(crate) const fn has_exited(&self) -> bool {
+        self.exited
+    }
+
     /// Forgets its mappings; they are read again when a sample needs them.
     pub(crate) fn forget_maps(&mut self) {
         self.maps.replace(Maps::default());

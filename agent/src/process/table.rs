@@ -51,6 +51,11 @@ impl ProcessTable {
         Self { hidden, ..self }
     }
 
+    /// The users whose processes are left alone.
+    pub(crate) const fn hidden(&self) -> &HiddenUsers {
+        &self.hidden
+    }
+
     /// Whether a process is left alone. Its user is asked for once in a window and after each `execve`, since it may change; of one that is
     /// gone its parent's counts, and where nothing is known of either, it is left alone too.
     pub(crate) fn is_hidden(&mut self, pid: u32, window: u64) -> bool {

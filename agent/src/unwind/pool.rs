@@ -194,6 +194,17 @@ impl ObjectPool {
         bias.map_or(Resolved::Unreadable, |bias| Resolved::Object { object, bias })
     }
 
+    /// The identity of the object that a mapping belongs to, which is not loaded for that.
+    pub(crate) fn identity(&self, pid: u32, mapping: &Mapping) -> Option<BuildId> {
+        let Backing::File(file) = &mapping.backing else { return None };
+        match self.by_file.get(&file.serial) {
+            Some(FileState::Loaded(object, stamp)) if is_unchanged(pid, mapping, file, *stamp) && self.loaded(*object).is_some() => {
+                self.build_id(*object).cloned()
+            }
+            _ => locate::open(pid, mapping, file).map(|located| located.object.identity().clone()),
+        }
+    }
+
     /// Ends a round: what was not used for the longest time goes when there is too much.
     pub(crate) fn sweep(&mut self) {
         self.clock += 1;

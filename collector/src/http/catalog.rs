@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use flamekeeper_profile::label;
 use flamekeeper_profile::leaks::Blindness;
+use flamekeeper_profile::{label, memory};
 use serde::Serialize;
 use serde_json::json;
 
@@ -18,6 +18,8 @@ use crate::store::SeriesSummary;
 const AGENT_VERSION: &str = "agent.version";
 /// The type by which services are compared where they have it.
 const CPU: &str = "cpu";
+/// In the place of a type's name, after all of those: no CPU time.
+const IDLE: &str = "~idle";
 
 /// What a service adds up to in one type.
 #[derive(Default)]
@@ -38,7 +40,7 @@ struct ServiceJson {
 }
 
 /// `GET /api/v1/services`: by value descending. The value is CPU time where the service has any; else it is that of the first
-/// type by name, since values of two types cannot be added up.
+/// type by name, since values of two types cannot be added up. A service of which only memory was measured has used no CPU time.
 pub(super) fn services(state: &QueryState, mut params: Params) -> Result<Answer, ApiError> {
     let window = params.window()?;
     let closed = params.finish()?;
@@ -62,9 +64,12 @@ impl ServiceSums {
     fn add(&mut self, series: &SeriesSummary) {
         self.hosts.insert(series.labels.get(label::HOST).to_owned());
         let (name, unit) = (series.sample_type.query_name(), series.sample_type.query_unit());
+        // Memory is of every process, also where nothing was sampled: it says that the service is there.
+        let (name, unit, weight, samples) =
+            if unit == memory::UNIT { (IDLE, "nanoseconds", 0, 0) } else { (name, unit, series.weight, series.samples) };
         let sum = self.types.entry((name != CPU, name.to_owned(), unit.to_owned())).or_default();
-        sum.value = sum.value.saturating_add(series.weight);
-        sum.samples = sum.samples.saturating_add(series.samples);
+        sum.value = sum.value.saturating_add(weight);
+        sum.samples = sum.samples.saturating_add(samples);
         let version = sum.versions.entry(series.labels.get(label::VERSION).to_owned()).or_default();
         *version = version.saturating_add(series.weight);
     }
@@ -151,7 +156,8 @@ pub(super) fn types(state: &QueryState, mut params: Params) -> Result<Answer, Ap
     let types: BTreeSet<(bool, &str, &str)> = series
         .iter()
         .filter(|series| is_profile(series))
-        .map(|series| (series.sample_type.query_name() != CPU, series.sample_type.query_name(), series.sample_type.query_unit()))
+        .map(|series| &series.sample_type)
+        .map(|of| (of.query_name() != CPU, of.query_name(), memory::answered_unit(of.query_unit())))
         .collect();
     let types: Vec<_> = types.into_iter().map(|(_, name, unit)| json!({ "type": name, "unit": unit })).collect();
     answer(&json!({ "types": types }), closed)

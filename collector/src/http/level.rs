@@ -1,15 +1,16 @@
-//! Levels: types whose values say what there was at the end of each window (`inuse_space`), not what came in it.
+//! Levels: types whose values say what there was at the end of each window (`inuse_space`), not what came in it; and those that are stored as
+//! a sum over time (`memory_rss`: [`memory`]), which are answered as the mean over the time that is asked for.
 //!
 //! Over time they must not be added up. A flamegraph of a level is the newest one in the asked window: that of the last stored window with
 //! anything selected in it. A time series has in each step the newest level of that step.
 
 use std::collections::BTreeMap;
 
-use flamekeeper_profile::{SampleType, Timestamp, Window};
+use flamekeeper_profile::{Merged, SampleType, Timestamp, Value, Window, memory};
 
 use super::QueryState;
 use super::error::ApiError;
-use crate::store::{Selection, TimeSeries};
+use crate::store::{MergedProfile, Selection, TimeSeries};
 
 /// The shortest stored window: levels are looked for at this grain.
 const GRAIN: u64 = Timestamp::SECOND;
@@ -35,7 +36,7 @@ pub(super) fn narrow(state: &QueryState, selection: Selection) -> Result<Selecti
 /// The values of a selection by steps.
 pub(super) fn time_series(state: &QueryState, selection: &Selection, by: &str, step: u64) -> Result<TimeSeries, ApiError> {
     if !SampleType::is_level(&selection.profile_type) || step <= GRAIN {
-        return Ok(state.store.time_series(selection, by, step)?);
+        return Ok(mean_of_steps(state.store.time_series(selection, by, step)?, selection.window, step));
     }
     let seconds = selection.window.duration() / Timestamp::SECOND;
     if selection.window.duration() > LONGEST {
@@ -48,4 +49,34 @@ pub(super) fn time_series(state: &QueryState, selection: &Selection, by: &str, s
     let coarse = |values: Vec<u64>| values.chunks(grains).map(newest).collect();
     let by_value: BTreeMap<_, _> = fine.by_value.into_iter().map(|(label, values)| (label, coarse(values))).collect();
     Ok(TimeSeries { by_value, unit: fine.unit, completeness: fine.completeness })
+}
+
+/// A sum over time as the mean over the window.
+pub(super) fn mean(mut found: MergedProfile, window: Window) -> MergedProfile {
+    if found.unit != memory::UNIT {
+        return found;
+    }
+    let tables = std::mem::take(&mut found.merged.tables);
+    let mut merged = Merged::new();
+    merged.tables = tables;
+    for (stack, value) in found.merged.values() {
+        merged.add_value(stack, Value { weight: memory::mean_bytes(value.weight, window.duration()), ..value });
+    }
+    MergedProfile { merged, unit: memory::answered_unit(memory::UNIT).to_owned(), ..found }
+}
+
+/// Sums over time as the means of their steps; the last step may be cut off by the window's end.
+fn mean_of_steps(mut found: TimeSeries, window: Window, step: u64) -> TimeSeries {
+    if found.unit != memory::UNIT {
+        return found;
+    }
+    memory::answered_unit(memory::UNIT).clone_into(&mut found.unit);
+    for values in found.by_value.values_mut() {
+        let mut left = window.duration();
+        for value in values {
+            *value = memory::mean_bytes(*value, left.min(step));
+            left = left.saturating_sub(step);
+        }
+    }
+    found
 }

@@ -12,6 +12,7 @@ mod flamegraph;
 mod heatmap;
 mod leaks;
 mod level;
+mod memory;
 mod params;
 mod queries;
 mod symbols;
@@ -74,6 +75,7 @@ pub fn query_routes(state: QueryState, queries: &Arc<Queries>) -> Router {
         .route("/api/v1/diff", work::get(diff::answer))
         .route("/api/v1/top", work::get(top::answer))
         .route("/api/v1/leaks", work::get(leaks::answer))
+        .route("/api/v1/memory", work::get(memory::answer))
         .route("/api/v1/timeseries", work::get(timeseries::answer))
         .route("/api/v1/heatmap", work::get(heatmap::answer))
         .route("/api/v1/services", work::get(catalog::services))

@@ -22,7 +22,7 @@ pub(super) fn answer(state: &QueryState, mut params: Params) -> Result<Answer, A
 pub(super) fn profile(state: &QueryState, selection: Selection, generics: Generics) -> Result<SymbolizedProfile, ApiError> {
     let asked = selection.window;
     let selection = super::level::narrow(state, selection)?;
-    let found = state.store.merged(&selection)?;
+    let found = super::level::mean(state.store.merged(&selection)?, asked);
     watch::check()?;
     let (window, profile_type) = (asked, selection.profile_type);
     let profile = Profile { merged: found.merged, profile_type, unit: found.unit, window, completeness: found.completeness };

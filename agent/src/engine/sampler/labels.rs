@@ -10,7 +10,7 @@ use crate::identity::observer::Observer;
 use crate::identity::origin::Origin;
 use crate::identity::{Identity, Named, ProcessFacts};
 use crate::process::file::FileKey;
-use crate::process::maps::Backing;
+use crate::process::maps::{Backing, Mapping};
 use crate::process::table::Process;
 use crate::unwind::{Resolved, Unwinder};
 
@@ -56,6 +56,17 @@ pub(super) fn label_samples(process: &mut Process, unwinder: &mut Unwinder, iden
 
 /// What the samples of a process are labelled with: asked for once in a generation, and again after a change.
 pub(super) fn named(process: &mut Process, unwinder: &mut Unwinder, identity: &Identity, observer: &mut Observer) -> Arc<Named> {
+    named_with(process, unwinder, identity, observer, exe_build_id)
+}
+
+/// The same, with this way to come by the executable's build id.
+pub(super) fn named_with(
+    process: &mut Process,
+    unwinder: &mut Unwinder,
+    identity: &Identity,
+    observer: &mut Observer,
+    build_id: fn(&mut Process, &mut Unwinder) -> Option<BuildId>,
+) -> Arc<Named> {
     if !process.kernel_thread {
         observer.settle(&mut process.origin, process.pid);
         if process.parent_generation != 0 && !process.exe.is_empty() {
@@ -66,7 +77,7 @@ pub(super) fn named(process: &mut Process, unwinder: &mut Unwinder, identity: &I
     if let Some(named) = process.named.as_ref().filter(|_| !changed) {
         return Arc::clone(named);
     }
-    let build_id = exe_build_id(process, unwinder);
+    let build_id = build_id(process, unwinder);
     // An empty executable is how identity knows a kernel thread.
     let exe = match (process.kernel_thread, &*process.exe, &*process.comm) {
         (true, ..) => "",
@@ -80,13 +91,25 @@ pub(super) fn named(process: &mut Process, unwinder: &mut Unwinder, identity: &I
     named
 }
 
+/// The build id that the record of an executable's mapping has told.
+fn told_build_id(mapping: &Mapping) -> Option<BuildId> {
+    let Backing::File(file) = &mapping.backing else { return None };
+    let FileKey::BuildId(id) = &file.key else { return None };
+    BuildId::new(BuildIdKind::Gnu, id).ok()
+}
+
+/// The build id of an executable that need not have been sampled: its unwind information is not loaded for that.
+pub(super) fn exe_build_id_alone(process: &mut Process, unwinder: &mut Unwinder) -> Option<BuildId> {
+    let pid = process.pid;
+    let mapping = process.exe_mapping()?;
+    told_build_id(mapping).or_else(|| unwinder.pool().identity(pid, mapping))
+}
+
 fn exe_build_id(process: &mut Process, unwinder: &mut Unwinder) -> Option<BuildId> {
     let pid = process.pid;
     let mapping = process.exe_mapping()?;
-    if let Backing::File(file) = &mapping.backing
-        && let FileKey::BuildId(id) = &file.key
-    {
-        return BuildId::new(BuildIdKind::Gnu, id).ok();
+    if let Some(told) = told_build_id(mapping) {
+        return Some(told);
     }
     unwinder.resolve(pid, mapping);
     match mapping.resolved {

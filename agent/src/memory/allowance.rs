@@ -1,0 +1,55 @@
+//! CPU time that a part of the work may use.
+
+use std::time::{Duration, Instant};
+
+use crate::budget::measure;
+
+/// So much CPU time a second, and some at once. Work is charged when it is done, so it may run into debt.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    /// Cores.
+    rate: f64,
+    /// Seconds of CPU time.
+    most: f64,
+    /// Likewise; below 0 is debt.
+    left: f64,
+    as_of: Instant,
+}
+
+impl Allowance {
+    /// `rate` in cores, and `at_once` in seconds of CPU time.
+    pub(super) fn new(rate: f64, at_once: f64) -> Self {
+        Self { rate, most: at_once, left: at_once, as_of: Instant::now() }
+    }
+
+    /// Whether anything is left.
+    pub(super) fn is_open(&mut self, now: Instant) -> bool {
+        self.left = (self.left + now.saturating_duration_since(self.as_of).as_secs_f64() * self.rate).min(self.most);
+        self.as_of = now;
+        self.left >= 0.0
+    }
+
+    /// Takes what the calling thread has used since it had used `begun` ([`measure::thread_cpu`]).
+    pub(super) fn charge(&mut self, begun: Duration) {
+        self.left -= measure::thread_cpu().saturating_sub(begun).as_secs_f64();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is used up comes back at the rate, and no more than may be used at once is saved.
+    #[test]
+    fn comes_back() {
+        let mut allowance = Allowance::new(0.5, 2.0);
+        let begun = allowance.as_of;
+        let after = |seconds| begun + Duration::from_secs(seconds);
+        allowance.left = -3.0;
+        assert!(!allowance.is_open(after(5)) && allowance.is_open(after(6)));
+        assert!(allowance.is_open(after(1000)) && allowance.left <= 2.0);
+        // A thread that has used nothing is charged nothing; time that goes back gives nothing.
+        allowance.charge(Duration::MAX);
+        assert!(allowance.is_open(begun) && allowance.left <= 2.0);
+    }
+}

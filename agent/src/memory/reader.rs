@@ -1,0 +1,272 @@
+//! The thread that reads procfs, spread over time.
+//!
+//! In each pass every process's `statm` is read (some microseconds), and its `status`, which tells the kinds apart, where `statm` has changed
+//! or was not believed for long. `smaps_rollup` walks all pages of a process, which takes milliseconds where it has gigabytes: it is read of one process
+//! at a time, of that first of which least is known, as often as the budget allows. (The kernel lets go of the process's lock
+//! on the way where somebody waits for it.) Between two such readings a process's proportional share follows its resident memory: what it grows by is its own.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::{Duration, Instant};
+
+use flamekeeper_profile::memory::MemoryKind;
+
+use super::account::{Levels, Reading};
+use super::allowance::Allowance;
+use super::parse::{self, Rollup, Statm, Status};
+use crate::budget::{Ceilings, measure};
+use crate::engine::EngineStats;
+use crate::perf::clock;
+use crate::perf::ring::page_size;
+use crate::process::users::HiddenUsers;
+
+/// Processes that are read at all. Of more, those of the highest ids are left out, and counted.
+pub(super) const MAX_PROCESSES: usize = 8192;
+/// How often in a pass the thread wakes.
+const STEPS: u32 = 20;
+/// The longest nap before looking whether to end.
+const NAP: Duration = Duration::from_millis(100);
+/// Passes after which `status` is read of a process whose `statm` stays as it was: swap does not show there.
+const STATUS_PASSES: u64 = 6;
+/// Passes after which `smaps_rollup` is read of a process that stays as it was: others may share its pages now.
+const ROLLUP_PASSES: u64 = 60;
+/// By how many bytes a process must have changed for its `smaps_rollup` to be read again, and by which part of it.
+const CHANGED_BYTES: u64 = 1 << 20;
+const CHANGED_PART: u64 = 50;
+/// The part of the agent's CPU ceiling that goes to levels, and that which goes to proportional shares.
+pub(super) const SHARE: f64 = 0.1;
+/// Where there is no ceiling, in cores.
+pub(super) const RATE: f64 = 0.002;
+/// Seconds of it that may be taken at once.
+const AT_ONCE: f64 = 10.0;
+
+/// What is known of a process.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// The pass that read it last.
+    pass: u64,
+    statm: Statm,
+    status: Status,
+    status_pass: u64,
+    rollup: Option<Rollup>,
+    /// The pass that tried it.
+    rollup_pass: u64,
+}
+
+impl Known {
+    fn levels(&self, page: u64) -> Levels {
+        let (resident, shared) = (self.statm.resident.saturating_mul(page), self.statm.shared.saturating_mul(page));
+        let shmem = self.status.shared.min(shared);
+        let proportional = self.rollup.map(|rollup| {
+            let grown = i128::from(resident) - i128::from(rollup.resident);
+            let share = (i128::from(rollup.proportional) + grown).clamp(0, i128::from(resident));
+            u64::try_from(share).unwrap_or_default()
+        });
+        let mut levels = Levels::default();
+        levels[MemoryKind::Resident as usize] = Some(resident);
+        levels[MemoryKind::Proportional as usize] = proportional;
+        levels[MemoryKind::Anonymous as usize] = Some(resident.saturating_sub(shared));
+        levels[MemoryKind::File as usize] = Some(shared - shmem);
+        levels[MemoryKind::Shared as usize] = Some(shmem);
+        levels[MemoryKind::Swap as usize] = Some(self.status.swap);
+        levels
+    }
+
+    /// How much could be learned from its `smaps_rollup`, in bytes; 0: it can wait.
+    fn unknown(&self, page: u64, pass: u64) -> u64 {
+        let resident = self.statm.resident.saturating_mul(page);
+        let idle = pass.saturating_sub(self.rollup_pass);
+        let Some(rollup) = self.rollup else {
+            // One that could not be read is tried again, but not soon.
+            return if self.rollup_pass == 0 || idle >= ROLLUP_PASSES { resident } else { 0 };
+        };
+        let changed = resident.abs_diff(rollup.resident);
+        if changed >= CHANGED_BYTES.max(rollup.resident / CHANGED_PART) {
+            changed
+        } else if idle >= ROLLUP_PASSES {
+            resident / ROLLUP_PASSES
+        } else {
+            0
+        }
+    }
+}
+
+/// Reads.
+#[derive(Debug)]
+pub(super) struct Reader {
+    interval: Duration,
+    page: u64,
+    pass: u64,
+    known: HashMap<u32, Known, foldhash::fast::RandomState>,
+    levels: Allowance,
+    rollups: Allowance,
+    /// Users whose processes are left alone.
+    hidden: HiddenUsers,
+    out: SyncSender<Reading>,
+    end: Arc<AtomicBool>,
+    stats: Arc<EngineStats>,
+    buffer: Vec<u8>,
+}
+
+impl Reader {
+    /// One that reads every process once in `interval`, as far as the ceilings allow.
+    pub(super) fn new(
+        interval: Duration,
+        ceilings: Option<Ceilings>,
+        hidden: HiddenUsers,
+        channel: (SyncSender<Reading>, Arc<AtomicBool>),
+        stats: Arc<EngineStats>,
+    ) -> Self {
+        let rate = ceilings.map_or(RATE, |ceilings| ceilings.cpu * SHARE);
+        Self {
+            interval,
+            page: page_size() as u64,
+            pass: 0,
+            known: HashMap::default(),
+            levels: Allowance::new(rate, rate * AT_ONCE),
+            rollups: Allowance::new(rate, rate * AT_ONCE),
+            hidden,
+            out: channel.0,
+            end: channel.1,
+            stats,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Reads until it is to end.
+    pub(super) fn run(mut self) {
+        if let Some(meter) = &self.stats.meter {
+            meter.enter();
+        }
+        while self.pass().is_some() {}
+    }
+
+    /// One pass over all processes. None when it is to end.
+    fn pass(&mut self) -> Option<()> {
+        let begun = Instant::now();
+        self.pass += 1;
+        let listing = measure::thread_cpu();
+        self.read_host();
+        let mut pids = processes();
+        self.levels.charge(listing);
+        if pids.len() > MAX_PROCESSES {
+            pids.sort_unstable();
+            self.stats.memory_lost.add((pids.len() - MAX_PROCESSES) as u64);
+            pids.truncate(MAX_PROCESSES);
+        }
+        let step = pids.len().div_ceil(STEPS as usize).max(1);
+        for (some, number) in pids.chunks(step).zip(0..) {
+            self.wait_until(begun + self.interval / STEPS * number)?;
+            let begun = measure::thread_cpu();
+            some.iter().try_for_each(|pid| self.read(*pid))?;
+            self.levels.charge(begun);
+            self.roll_up();
+        }
+        let pass = self.pass;
+        self.known.retain(|_, known| known.pass == pass);
+        self.wait_until(begun + self.interval)
+    }
+
+    fn read_host(&mut self) {
+        let read = self.read_file("/proc/meminfo").map(|bytes| parse::fields(bytes, [b"MemTotal", b"MemAvailable"]));
+        for (counter, bytes) in self.stats.host_memory.iter().zip(read.unwrap_or_default()) {
+            counter.set(bytes.unwrap_or_default());
+        }
+    }
+
+    /// Waits for a moment, and for the allowance. None when it is to end.
+    fn wait_until(&mut self, due: Instant) -> Option<()> {
+        loop {
+            if self.end.load(Ordering::Relaxed) {
+                return None;
+            }
+            let now = Instant::now();
+            let left = due.saturating_duration_since(now);
+            if left.is_zero() && self.levels.is_open(now) {
+                return Some(());
+            }
+            std::thread::sleep(if left.is_zero() { NAP } else { left.min(NAP) });
+        }
+    }
+
+    /// Reads a process. None when nobody wants to know any more.
+    fn read(&mut self, pid: u32) -> Option<()> {
+        if self.is_hidden(pid) {
+            self.known.remove(&pid);
+            return Some(());
+        }
+        let at = clock::monotonic();
+        let Some(statm) = self.file(pid, "statm").and_then(parse::statm).filter(|statm| statm.size > 0) else { return Some(()) };
+        let before = self.known.get(&pid).copied();
+        let pass = self.pass;
+        let fresh = before.filter(|known| known.statm == statm && pass - known.status_pass < STATUS_PASSES);
+        let status = match fresh {
+            Some(known) => Some((known.status, known.status_pass)),
+            None => self.file(pid, "status").and_then(parse::status).map(|status| (status, pass)),
+        };
+        // It ends just now.
+        let Some((status, status_pass)) = status else { return Some(()) };
+        let (rollup, rollup_pass) = before.map_or((None, 0), |known| (known.rollup, known.rollup_pass));
+        let known = Known { pass, statm, status, status_pass, rollup, rollup_pass };
+        self.known.insert(pid, known);
+        self.tell(Reading { pid, at, levels: known.levels(self.page) })
+    }
+
+    fn is_hidden(&self, pid: u32) -> bool {
+        !self.hidden.is_empty() && self.hidden.own(pid).unwrap_or(true)
+    }
+
+    fn tell(&self, reading: Reading) -> Option<()> {
+        self.stats.memory_readings.add(1);
+        match self.out.try_send(reading) {
+            Ok(()) => Some(()),
+            Err(TrySendError::Full(_)) => {
+                self.stats.memory_lost.add(1);
+                Some(())
+            }
+            Err(TrySendError::Disconnected(_)) => None,
+        }
+    }
+
+    /// Reads `smaps_rollup` of the processes of which least is known, one by one, as long as that is allowed.
+    fn roll_up(&mut self) {
+        let paused = self.stats.budget.as_ref().is_some_and(|budget| budget.uploads_paused());
+        let begun = Instant::now();
+        while !paused && self.rollups.is_open(Instant::now()) && begun.elapsed() < self.interval / STEPS {
+            let (page, pass) = (self.page, self.pass);
+            let unknown = self.known.iter().map(|(pid, known)| (known.unknown(page, pass), *pid)).max();
+            let Some((_, pid)) = unknown.filter(|(unknown, _)| *unknown > 0) else { return };
+            let begun = measure::thread_cpu();
+            let rollup = if self.is_hidden(pid) { None } else { self.file(pid, "smaps_rollup").and_then(parse::rollup) };
+            self.rollups.charge(begun);
+            self.stats.memory_rollups.add(1);
+            if let Some(known) = self.known.get_mut(&pid) {
+                known.rollup_pass = pass;
+                known.rollup = rollup.or(known.rollup);
+            }
+        }
+    }
+
+    /// The start of a file of a process; none where it cannot be read.
+    fn file(&mut self, pid: u32, name: &str) -> Option<&[u8]> {
+        self.read_file(&format!("/proc/{pid}/{name}"))
+    }
+
+    fn read_file(&mut self, path: &str) -> Option<&[u8]> {
+        // More than any of these files has.
+        const LARGEST: u64 = 8192;
+        self.buffer.clear();
+        File::open(path).ok()?.take(LARGEST).read_to_end(&mut self.buffer).ok()?;
+        Some(&self.buffer)
+    }
+}
+
+/// Ids of all processes.
+fn processes() -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}

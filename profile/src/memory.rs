@@ -1,0 +1,116 @@
+//! Memory of processes over time, as sample types.
+//!
+//! How much memory a process has is a level: levels of one moment may be added up, over processes and hosts, but not those of two
+//! moments. What is stored is therefore a level's *sum over time* (its integral), in [`UNIT`]: 3 GiB for 10 s and 1 GiB for 5 s are
+//! 35 GiB·s, whatever windows, minutes or hours that is cut into. That adds up like CPU time does, so every tier, selector and store
+//! takes it as it is; by the length of the time that is asked for it becomes bytes again ([`mean_bytes`]), as CPU time becomes
+//! cores.
+
+use crate::sample_type::SampleType;
+
+/// The unit of all types here: a KiB for a second. (A byte for a second would overflow 64 bits where a fleet has a petabyte.)
+pub const UNIT: &str = "kibibyte_seconds";
+
+/// Bytes and nanoseconds of one [`UNIT`].
+const UNIT_BYTE_NANOSECONDS: u128 = 1024 * 1_000_000_000;
+
+/// What is measured of a process's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(usize)]
+pub enum MemoryKind {
+    /// Resident memory: anonymous, file and shared, each page as often as processes have it (`VmRSS`).
+    Resident,
+    /// The same with each page shared out among the processes that have it (`Pss`): this may be added up.
+    Proportional,
+    /// Resident memory of no file (`RssAnon`): heaps and stacks. It cannot be dropped.
+    Anonymous,
+    /// Resident pages of files (`RssFile`): code and what is mapped. It can be read again.
+    File,
+    /// Resident memory of the kernel's shared-memory file system (`RssShmem`).
+    Shared,
+    /// What was moved to swap (`VmSwap`).
+    Swap,
+}
+
+impl MemoryKind {
+    /// All kinds.
+    pub const ALL: [Self; 6] = [Self::Resident, Self::Proportional, Self::Anonymous, Self::File, Self::Shared, Self::Swap];
+
+    /// The type's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resident => "memory_rss",
+            Self::Proportional => "memory_pss",
+            Self::Anonymous => "memory_anon",
+            Self::File => "memory_file",
+            Self::Shared => "memory_shmem",
+            Self::Swap => "memory_swap",
+        }
+    }
+
+    /// What the one frame of its stacks says.
+    #[must_use]
+    pub const fn frame(self) -> &'static str {
+        match self {
+            Self::Resident => "resident memory",
+            Self::Proportional => "resident memory, shared pages by their share",
+            Self::Anonymous => "anonymous memory",
+            Self::File => "pages of files",
+            Self::Shared => "shared memory",
+            Self::Swap => "swapped out",
+        }
+    }
+
+    /// The sample type.
+    #[must_use]
+    pub fn sample_type(self) -> SampleType {
+        SampleType::plain(self.as_str(), UNIT)
+    }
+}
+
+/// A level's sum over time, of bytes times nanoseconds, in [`UNIT`]; saturating.
+#[must_use]
+pub fn over_time(byte_nanoseconds: u128) -> u64 {
+    let rounded = byte_nanoseconds.saturating_add(UNIT_BYTE_NANOSECONDS / 2) / UNIT_BYTE_NANOSECONDS;
+    u64::try_from(rounded).unwrap_or(u64::MAX)
+}
+
+/// The mean level, in bytes, of a sum over so many nanoseconds; saturating. 0 for no time.
+#[must_use]
+pub fn mean_bytes(sum: u64, nanoseconds: u64) -> u64 {
+    let bytes = (u128::from(sum) * UNIT_BYTE_NANOSECONDS).checked_div(u128::from(nanoseconds)).unwrap_or_default();
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+/// The unit in which values of a unit are answered: [`UNIT`] becomes bytes.
+#[must_use]
+pub fn answered_unit(unit: &str) -> &str {
+    if unit == UNIT { "bytes" } else { unit }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    /// However the time is cut, the parts add up to the whole, to a KiB·s for each part.
+    #[test]
+    fn parts_add_up() {
+        let level = |second: u64| 5_000_000 + second * 70_001;
+        let parts: Vec<u64> = (0..3600).map(|second| over_time(u128::from(level(second)) * u128::from(SECOND))).collect();
+        let whole: u128 = (0..3600).map(|second| u128::from(level(second)) * u128::from(SECOND)).sum();
+        let sum: u64 = parts.iter().sum();
+        assert!(sum.abs_diff(over_time(whole)) <= 1800);
+        let mean = (0..3600).map(level).sum::<u64>() / 3600;
+        assert!(mean_bytes(sum, 3600 * SECOND).abs_diff(mean) < 1024);
+    }
+
+    /// Nothing wraps, and no time is no level.
+    #[test]
+    fn extremes() {
+        assert_eq!((over_time(u128::MAX), mean_bytes(u64::MAX, 1), mean_bytes(7, 0)), (u64::MAX, u64::MAX, 0));
+        assert_eq!((answered_unit(UNIT), answered_unit("nanoseconds")), ("bytes", "nanoseconds"));
+    }
+}

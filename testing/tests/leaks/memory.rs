@@ -1,0 +1,90 @@
+//! The memory of processes against programs that know what they have.
+
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use flamekeeper_testing::host::Host;
+use flamekeeper_testing::http;
+use flamekeeper_testing::programs::{alone, wait_for};
+use flamekeeper_testing::workload::{Running, compile};
+use serde_json::Value;
+
+const MIB: f64 = 1_048_576.0;
+/// The agent's windows, in seconds.
+const STEP: u64 = 2;
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()
+}
+
+/// The means of the whole steps of the last seconds, oldest first; those that have not arrived are 0.
+fn levels(host: &Host, service: &str, kind: &str) -> Vec<f64> {
+    let now = now();
+    let to = now / STEP * STEP;
+    let query = http::encode(&format!("{{service=\"{service}\"}}"));
+    let answer = host.ask(&format!("/api/v1/timeseries?type={kind}&query={query}&from={}&to={to}&step={STEP}", to - 20));
+    assert!(answer["unit"] == "bytes" || answer["series"] == Value::Array(Vec::new()), "{answer}");
+    let values = answer["series"][0]["values"].as_array().into_iter().flatten();
+    values.map(|value| value.as_f64().unwrap()).collect()
+}
+
+/// Waits until the newest level is as it must be, to 3 %.
+fn await_level(host: &Host, service: &str, kind: &str, mib: f64) {
+    let what = format!("{service} to have {mib} MiB of {kind}");
+    wait_for(&what, Duration::from_secs(60), || {
+        let levels = levels(host, service, kind);
+        let newest = levels.iter().rev().find(|level| **level > 0.0).copied().unwrap_or_default();
+        ((newest - mib * MIB).abs() <= 0.03 * mib * MIB).then_some(())
+    });
+}
+
+/// Each kind of memory is where it belongs, to 3 %: what is shared by two processes counts twice as resident memory and once as their
+/// proportional share; what grows grows as fast as the program says; an ended one has nothing.
+#[test]
+fn levels_are_those_of_the_programs() {
+    let _alone = alone();
+    let host = Host::start("memory", 19);
+    let program = compile("gcc", &["-O2"], "memory.c", &host.scratch().join("memory"));
+    let start =
+        |service: &str, arguments: &[&str]| Running::start(Command::new(&program).args(arguments).env("OTEL_SERVICE_NAME", service));
+    let file = host.scratch().join("mapped");
+    let mut others = vec![
+        start("with-shmem", &["shmem", "48"]),
+        start("with-file", &["file", "40", file.to_str().unwrap()]),
+        start("growing", &["grow", "8"]),
+    ];
+    let anonymous = start("with-anon", &["anon", "64"]);
+    await_level(&host, "with-anon", "memory_anon", 64.0);
+    await_level(&host, "with-shmem", "memory_shmem", 48.0);
+    await_level(&host, "with-file", "memory_file", 83.0);
+    await_level(&host, "with-file", "memory_pss", 40.5);
+    assert!(levels(&host, "with-shmem", "memory_anon").iter().all(|level| *level < 2.0 * MIB));
+    // Of a straight line, any steps tell the slope; the first may be cut off, and the last may lack a reading after its end.
+    let slope = wait_for("the growth", Duration::from_secs(60), || {
+        let levels = levels(&host, "growing", "memory_anon");
+        let there: Vec<_> = levels.into_iter().filter(|level| *level > 0.0).collect();
+        let whole = there.get(1..there.len().checked_sub(1)?)?;
+        let steps = u32::try_from(whole.len().checked_sub(1)?).unwrap();
+        (steps >= 4).then(|| (whole[whole.len() - 1] - whole[0]) / f64::from(steps) / 2.0 / MIB)
+    });
+    assert!((slope / 8.0 - 1.0).abs() < 0.06, "8 MiB/s, and not {slope}");
+    // A flamegraph has the mean of its window, and says what it is.
+    let query = http::encode("{service=\"with-anon\"}");
+    let now = now();
+    let (from, to) = (now / STEP * STEP - 8, now / STEP * STEP - 4);
+    let graph = wait_for("a flamegraph", Duration::from_secs(30), || {
+        let graph = host.ask(&format!("/api/v1/flamegraph?type=memory_anon&query={query}&from={from}&to={to}"));
+        ((graph["total"].as_f64()? / MIB / 64.0 - 1.0).abs() < 0.03).then_some(graph)
+    });
+    assert_eq!((graph["unit"].as_str(), graph["strings"][1].as_str()), (Some("bytes"), Some("anonymous memory")));
+    drop(anonymous);
+    others.clear();
+    wait_for("an ended program to have nothing", Duration::from_secs(60), || {
+        // The host itself goes on: its windows arrive.
+        let others = levels(&host, "flamekeeper-agent", "memory_anon");
+        let ended = levels(&host, "with-anon", "memory_anon");
+        let newest = others.iter().rposition(|level| *level > 0.0)?;
+        ended.get(newest).is_none_or(|level| *level == 0.0).then_some(())
+    });
+}
