@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { TimeseriesAnswer } from "../src/data/answers";
 import { areaPath, chooseServices, exploreUrl, formatServices, isOfExplore, parseServices, serviceViews } from "../src/data/services";
+import { growthText, memoryUrl, resident } from "../src/data/memory";
 import { parseState } from "../src/data/url";
 
 const row = (service: string, value: number, versions: string[] = []) => ({ service, versions, hosts: 2, value, unit: "nanoseconds", samples: 9 });
@@ -40,5 +41,13 @@ describe("services", () => {
   it("draws a trend as steps", () => {
     expect(areaPath([1, 2], 100, 20, 2)).toBe("M0 20V10H50V0H100V20Z");
     expect([areaPath([], 100, 20, 1), areaPath([0, 0], 100, 20, 0)]).toEqual(["", ""]);
+  });
+
+  it("says what memory grows, and until when it lasts", () => {
+    const memory = { service: "api", verdict: "grows" as const, evidence: "", level: 0, slope: 1048576, low: 0, high: 0, limit: { of: "host", bytes: 0, left: 0, seconds: 7200 }, levels: { memory_rss: [1, 5, 0] } };
+    expect([resident(memory), growthText(memory)]).toEqual([5, "+1.00\u00a0MiB/s, the host is full in 2 h"]);
+    expect(growthText({ ...memory, limit: null })).toBe("+1.00\u00a0MiB/s");
+    expect([growthText({ ...memory, verdict: "flat" }), resident({ ...memory, levels: {} })]).toEqual(["", 0]);
+    expect(parseState(memoryUrl("api", "-1h").slice("/explore".length))).toMatchObject({ type: "memory_anon", from: "-1h" });
   });
 });

@@ -76,6 +76,26 @@ export interface HeatmapAnswer {
   values: number[];
 }
 
+/** One service of `GET /api/v1/memory`; bytes, and bytes a second. */
+export interface MemoryRow {
+  service: string;
+  verdict: "grows" | "too_early" | "flat";
+  evidence: string;
+  level: number;
+  slope: number;
+  low: number;
+  high: number;
+  /** What the memory meets, and in how many seconds; null where that is not known, or not to come. */
+  limit: { of: string; bytes: number; left: number; seconds: number | null } | null;
+  levels: Record<string, number[]>;
+}
+
+export interface MemoryAnswer {
+  step: number;
+  growing: number;
+  services: MemoryRow[];
+}
+
 export interface ServiceRow {
   service: string;
   versions: string[];

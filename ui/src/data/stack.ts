@@ -4,16 +4,16 @@ import type { TimeseriesAnswer } from "./answers";
 export interface Stack {
   /** Unix seconds: the beginning of each step, and the end of the last. */
   readonly xs: number[];
-  /** Rates: value per second; for nanoseconds of CPU time, cores. */
+  /** Rates: value per second; for nanoseconds of CPU time, cores; a level as it is. */
   readonly tops: number[][];
   /** Index of the series each edge belongs to; -1 is the rest. */
   readonly order: number[];
 }
 
 /** Stacks the series of an answer, the first at the bottom and the rest on top. */
-export function stack(answer: TimeseriesAnswer): Stack {
+export function stack(answer: TimeseriesAnswer, level = false): Stack {
   const { points, step, from } = answer;
-  const perSecond = 1 / step / (answer.unit === "nanoseconds" ? 1e9 : 1);
+  const perSecond = level ? 1 : 1 / step / (answer.unit === "nanoseconds" ? 1e9 : 1);
   const xs = Array.from({ length: points + 1 }, (_, i) => from + i * step);
   const sum = new Float64Array(points);
   const tops: number[][] = [];

@@ -49,6 +49,9 @@ export function formatShare(share: number): string {
   return `${percent >= 99.95 ? Math.round(percent) : percent >= 10 ? percent.toFixed(1) : percent.toFixed(2)}${NBSP}%`;
 }
 
+/** Whether values of a type say how much there was, so that they are no rate: live heaps, and the memory of processes. */
+export const isLevel = (type: string): boolean => /^(inuse|memory)_/.test(type);
+
 /** The rate a value has over a window of seconds: cores for CPU time, else the unit per second. */
 export function formatRate(value: number, unit: string, seconds: number): string {
   if (!(seconds > 0)) return "–";

@@ -1,7 +1,7 @@
 import type { Profile } from "../data/decode";
-import { formatRate, formatShare, formatValue } from "../data/units";
+import { formatRate, formatShare, formatValue, isLevel } from "../data/units";
 import { hovered, selected } from "./focus";
-import { allTotal, shown } from "./store";
+import { allTotal, shown, state } from "./store";
 
 // Why a function has no name, by the reason in the answer, and what helps.
 const NO_NAME: Record<string, string> = {
@@ -51,7 +51,7 @@ function Amounts({ profile, label, value, zoom }: { profile: Profile; label: str
       <dd class="amount-value">{formatValue(value, profile.unit)}</dd>
       <dd>{formatShare(value / view)} <span>of view</span></dd>
       <dd>{formatShare(value / all)} <span>of all</span></dd>
-      <dd>{formatRate(value, profile.unit, profile.to - profile.from)}</dd>
+      {!isLevel(state.value.type) && <dd>{formatRate(value, profile.unit, profile.to - profile.from)}</dd>}
     </dl>
   );
 }

@@ -5,7 +5,7 @@ import { Chart, stacked, type Scene } from "../chart/chart";
 import type { TimeseriesAnswer } from "../data/answers";
 import { stack } from "../data/stack";
 import { selectedValue, withValue } from "../data/selector";
-import { formatRate, significant } from "../data/units";
+import { formatRate, formatValue, isLevel, significant } from "../data/units";
 import { seriesColors } from "../flame/palette";
 import { ChartKind } from "./ChartKind";
 import { DeployMarkers } from "./DeployMarkers";
@@ -63,7 +63,10 @@ function byChoices(): string[] {
 function Legend({ answer }: { answer: TimeseriesAnswer }) {
   const seconds = answer.step * answer.points;
   const { by } = state.value;
-  const mean = (values: number[]) => formatRate(values.reduce((a, b) => a + b, 0), answer.unit, seconds).replace(/\scores$/, "");
+  const mean = (values: number[]) => {
+    const sum = values.reduce((a, b) => a + b, 0);
+    return isLevel(state.value.type) ? formatValue(sum / answer.points, answer.unit) : formatRate(sum, answer.unit, seconds).replace(/\scores$/, "");
+  };
   const colors = seriesColors(answer.series.map((s) => s.label), dark.value);
   const rest = answer.rest.some((v) => v > 0);
   return (
@@ -99,13 +102,14 @@ function mountChart(box: HTMLElement): () => void {
 
 function scene(answer: TimeseriesAnswer, isDark: boolean): Scene {
   const ink = isDark ? "#8f8d88" : "#77746d";
+  const level = isLevel(state.peek().type);
   const colors = seriesColors(answer.series.map((s) => s.label), isDark);
   return stacked({
-    stack: stack(answer),
+    stack: stack(answer, level),
     from: answer.from,
     to: answer.from + answer.step * answer.points,
     color: (i) => (i < 0 ? (isDark ? "#3a3c42" : "#d8d5cf") : colors.get(answer.series[i].label) ?? ink),
-    label: (v) => (answer.unit === "nanoseconds" ? significant(v) : formatRate(v, answer.unit, 1)),
+    label: (v) => (level ? formatValue(v, answer.unit) : answer.unit === "nanoseconds" ? significant(v) : formatRate(v, answer.unit, 1)),
     ink,
     line: isDark ? "#26282c" : "#eeece8",
   });

@@ -1,3 +1,5 @@
+import { signal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
 import { areaPath, COLUMNS, exploreUrl, WINDOWS, type Column, type ServiceView } from "../data/services";
 import { formatAge, formatRelative, formatSpan } from "../data/time";
 import type { Deploy } from "../data/answers";
@@ -18,10 +20,13 @@ const TITLES: Record<Column, [text: string, title: string]> = {
   versions: ["Versions", "Versions seen in the window"],
 };
 
+const memory = signal<typeof import("./Memory") | null>(null);
+
 const isText = (column: Column) => column === "service" || column === "versions";
 
 /** The page of services: what uses the CPU of all hosts, and since when. */
 export function Services() {
+  useEffect(() => void import("./Memory").then((module) => (memory.value = module)), []);
   return (
     <Listing title="Services" windows={WINDOWS} window={state.value.window} onWindow={(window) => go({ window })} refresh={refresh}
       find={<input type="search" class="control services-find" placeholder="Find a service or version" aria-label="Find a service or version" data-testid="find" value={state.value.find} spellcheck={false}
@@ -58,6 +63,7 @@ function Table({ list }: { list: readonly ServiceView[] }) {
       <caption class="visually-hidden">Services, {list.length}. A column's head sorts by it; a name leads to its flamegraph.</caption>
       <thead><tr>
         <Head column="service" /><th scope="col">Over time</th><Head column="cores" /><th scope="col">Share</th>
+        <th scope="col" title="Resident memory of all its processes, and how fast it grows">Memory</th>
         {COLUMNS.slice(2).map((column) => <Head key={column} column={column} />)}
         <th scope="col" title="The last change of version in 7 days">Last deploy</th><th scope="col" title="Functions whose change is beyond chance, before and after it">What changed with it</th>
       </tr></thead>
@@ -80,6 +86,7 @@ function Row({ row }: { row: ServiceView }) {
       <td class="services-trend">{row.trend && <Trend trend={row.trend} />}</td>
       <td class="numeric" data-column="cores" title={`${formatCount(row.samples)} samples in the window`}><span class="number">{formatRate(row.cores * 1e9, "nanoseconds", 1).replace(/\scores$/, "")}</span></td>
       <td class="services-share"><Meter share={row.share} /><span class="number">{formatShare(row.share)}</span></td>
+      {memory.value ? <memory.value.MemoryCell service={row.service} /> : <td />}
       <td class="numeric"><span class="number">{formatCount(row.hosts)}</span></td>
       <td class="services-versions" title={row.versions.join(", ")}><Versions list={row.versions} /></td>
       <LastDeploy deploy={deploys.value?.get(row.service) ?? null} />
