@@ -62,6 +62,7 @@ struct Service {
     verdict: String,
     evidence: String,
     slope: f64,
+    killed: u64,
     levels: std::collections::BTreeMap<String, Vec<u64>>,
 }
 
@@ -97,12 +98,15 @@ fn text(answer: &Answer, kinds: bool) -> String {
             .to_owned();
     }
     let mut text = String::from("VERDICT    RESIDENT      GROWTH        SERVICE\n");
-    for Service { service, verdict, evidence, slope, levels } in &answer.services {
+    for Service { service, verdict, evidence, slope, killed, levels } in &answer.services {
         let resident = latest(levels.get("memory_rss"));
         // Writing to a String cannot fail.
         _ = writeln!(text, "{}  {:>9}  {:>11}/s  {service}", mark(verdict), bytes(resident), bytes(*slope));
         if verdict == "grows" || kinds {
             _ = writeln!(text, "  {evidence}");
+        }
+        if *killed > 0 {
+            _ = writeln!(text, "  {killed} processes were killed for want of memory");
         }
         if kinds {
             levels.iter().for_each(|(kind, values)| _ = writeln!(text, "  {kind:<12} {:>9}", bytes(latest(Some(values)))));
@@ -145,13 +149,15 @@ mod tests {
     #[test]
     fn text_of_an_answer() {
         let answer = r#"{"from": 0.0, "to": 900.0, "step": 10.0, "growing": 1, "services_total": 3, "services": [
-            {"service": "api", "verdict": "grows", "evidence": "why", "slope": 1572864.0, "levels": {"memory_rss": [1048576, 3145728, 0]}},
-            {"service": "db", "verdict": "flat", "evidence": "level", "slope": -12.0, "levels": {"memory_rss": []}}]}"#;
+            {"service": "api", "verdict": "grows", "evidence": "why", "slope": 1572864.0, "killed": 0, "levels": {"memory_rss": [1048576, 3145728, 0]}},
+            {"service": "db", "verdict": "flat", "evidence": "level", "slope": -12.0, "killed": 2, "levels": {"memory_rss": []}}]}"#;
         let answer: Answer = serde_json::from_str(answer).unwrap();
         let expected = "VERDICT    RESIDENT      GROWTH        SERVICE\nGROWS        3.0 MiB      1.5 MiB/s  api\n  why\n\
-            flat             0 B        -12 B/s  db\n1 more services; --limit shows more\n";
+            flat             0 B        -12 B/s  db\n  2 processes were killed for want of memory\n1 more services; --limit shows more\n";
         assert_eq!(text(&answer, false), expected);
-        assert!(text(&answer, true).contains("flat             0 B        -12 B/s  db\n  level\n  memory_rss         0 B\n"));
+        assert!(text(&answer, true).contains(
+            "flat             0 B        -12 B/s  db\n  level\n  2 processes were killed for want of memory\n  memory_rss         0 B\n"
+        ));
         let nothing = r#"{"growing": 0, "services_total": 0, "services": []}"#;
         assert!(text(&serde_json::from_str(nothing).unwrap(), false).contains("[memory] levels"));
     }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flamekeeper_profile::growth::{Growth, Point, Trend, judge};
-use flamekeeper_profile::memory::{MemoryKind, mean_bytes};
+use flamekeeper_profile::memory::{MemoryEvent, MemoryKind, mean_bytes};
 use flamekeeper_profile::{Figure, Timestamp, Window, label};
 
 use crate::selector::Selector;
@@ -36,6 +36,8 @@ pub struct Question {
 /// What memory meets when it grows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limit {
+    /// Whose it is: `cgroup` or `host`.
+    pub of: &'static str,
     /// Bytes that there are in all.
     pub bytes: f64,
     /// Bytes that are left.
@@ -51,8 +53,10 @@ pub struct Service {
     pub growth: Growth,
     /// The first and the end of the last step that it was judged by; empty where it was not.
     pub judged: Window,
-    /// The memory of its hosts, where their agents tell it.
-    pub host: Option<Limit>,
+    /// What is left least of: the limits of its cgroups, or the memory of its hosts; none where neither is told.
+    pub limit: Option<Limit>,
+    /// Processes that were killed in the window for want of memory, as its cgroups tell it.
+    pub killed: u64,
     /// Bytes in each step of [`Found::window`], by the place of the kind in [`MemoryKind::ALL`]; empty where there was none.
     pub levels: [Vec<u64>; MemoryKind::ALL.len()],
 }
@@ -86,10 +90,21 @@ pub fn find(store: &dyn Store, question: &Question) -> Result<Found, StoreError>
         }
     }
     let hosts = hosts(store, question, window)?;
+    let kills = Selection { window, profile_type: MemoryEvent::OomKills.as_str().to_owned(), selector };
+    let killed = store.time_series(&kills, label::SERVICE, step)?.by_value;
+    let killed: BTreeMap<String, u64> =
+        killed.into_iter().map(|(service, counts)| (service, counts.into_iter().fold(0, u64::saturating_add))).collect();
     let services = levels.into_iter().map(|(service, levels)| {
         let (growth, judged) = grown(&levels, window.from, step);
-        let host = hosts.get(&service).copied();
-        Service { service, growth, judged, host, levels }
+        let newest = |kind: MemoryKind| levels[kind as usize].iter().rev().copied().find(|level| *level > 0);
+        let cgroup = newest(MemoryKind::Limit).map(|bytes| {
+            let anonymous = newest(MemoryKind::Anonymous).unwrap_or_default();
+            Limit { of: "cgroup", bytes: bytes as f64, left: bytes.saturating_sub(anonymous) as f64 }
+        });
+        let limits = cgroup.into_iter().chain(hosts.get(&service).copied());
+        let limit = limits.min_by(|a, b| a.left.total_cmp(&b.left));
+        let killed = killed.get(&service).copied().unwrap_or_default();
+        Service { service, growth, judged, limit, killed, levels }
     });
     let mut services: Vec<_> = services.collect();
     services.sort_by(|a, b| {
@@ -138,7 +153,7 @@ fn hosts(store: &dyn Store, question: &Question, window: Window) -> Result<BTree
     for host in store.hosts(window)? {
         let [bytes, left] = [Figure::HostMemoryBytes, Figure::HostAvailableBytes].map(|figure| host.figures.get(figure));
         if let (Some(bytes), Some(left)) = (bytes, left) {
-            known.insert(host.labels.get(label::HOST).to_owned(), Limit { bytes: bytes as f64, left: left as f64 });
+            known.insert(host.labels.get(label::HOST).to_owned(), Limit { of: "host", bytes: bytes as f64, left: left as f64 });
         }
     }
     let mut runs: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -150,7 +165,7 @@ fn hosts(store: &dyn Store, question: &Question, window: Window) -> Result<BTree
     }
     let sum = |hosts: BTreeSet<String>| {
         let limits: Option<Vec<_>> = hosts.iter().map(|host| known.get(host).copied()).collect();
-        limits?.into_iter().reduce(|a, b| Limit { bytes: a.bytes + b.bytes, left: a.left + b.left })
+        limits?.into_iter().reduce(|a, b| Limit { of: a.of, bytes: a.bytes + b.bytes, left: a.left + b.left })
     };
     Ok(runs.into_iter().filter_map(|(service, hosts)| Some((service, sum(hosts)?))).collect())
 }

@@ -14,7 +14,7 @@ pub const UNIT: &str = "kibibyte_seconds";
 /// Bytes and nanoseconds of one [`UNIT`].
 const UNIT_BYTE_NANOSECONDS: u128 = 1024 * 1_000_000_000;
 
-/// What is measured of a process's memory.
+/// What is measured of the memory of a process, or of its cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(usize)]
 pub enum MemoryKind {
@@ -30,11 +30,18 @@ pub enum MemoryKind {
     Shared,
     /// What was moved to swap (`VmSwap`).
     Swap,
+    /// What a cgroup has, pages of files and of the kernel included (`memory.current`).
+    Cgroup,
+    /// What a cgroup may have (the least `memory.max` of those that it lies in).
+    Limit,
+    /// Above what a cgroup is slowed down (`memory.high`).
+    High,
 }
 
 impl MemoryKind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [Self::Resident, Self::Proportional, Self::Anonymous, Self::File, Self::Shared, Self::Swap];
+    pub const ALL: [Self; 9] =
+        [Self::Resident, Self::Proportional, Self::Anonymous, Self::File, Self::Shared, Self::Swap, Self::Cgroup, Self::Limit, Self::High];
 
     /// The type's name.
     #[must_use]
@@ -46,6 +53,9 @@ impl MemoryKind {
             Self::File => "memory_file",
             Self::Shared => "memory_shmem",
             Self::Swap => "memory_swap",
+            Self::Cgroup => "memory_cgroup",
+            Self::Limit => "memory_limit",
+            Self::High => "memory_high",
         }
     }
 
@@ -59,6 +69,9 @@ impl MemoryKind {
             Self::File => "pages of files",
             Self::Shared => "shared memory",
             Self::Swap => "swapped out",
+            Self::Cgroup => "memory of cgroups",
+            Self::Limit => "limits of cgroups",
+            Self::High => "soft limits of cgroups",
         }
     }
 
@@ -66,6 +79,58 @@ impl MemoryKind {
     #[must_use]
     pub fn sample_type(self) -> SampleType {
         SampleType::plain(self.as_str(), UNIT)
+    }
+}
+
+/// What happens for want of memory. Counts and times: they add up by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(usize)]
+pub enum MemoryEvent {
+    /// Processes killed, by the cgroup's limit or the host's (`oom_kill`).
+    OomKills,
+    /// Times that a cgroup was at its limit (`max` of `memory.events`).
+    Limited,
+    /// Times that a cgroup was slowed down above its soft limit (`high` of `memory.events`).
+    Slowed,
+    /// Time in which some task waited for memory (PSI).
+    StalledSome,
+    /// Time in which all that had work did.
+    StalledFull,
+}
+
+impl MemoryEvent {
+    /// All kinds.
+    pub const ALL: [Self; 5] = [Self::OomKills, Self::Limited, Self::Slowed, Self::StalledSome, Self::StalledFull];
+
+    /// The type's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OomKills => "oom_kills",
+            Self::Limited => "cgroup_limit_hits",
+            Self::Slowed => "cgroup_high_hits",
+            Self::StalledSome => "stalled_memory_some",
+            Self::StalledFull => "stalled_memory_full",
+        }
+    }
+
+    /// What the one frame of its stacks says.
+    #[must_use]
+    pub const fn frame(self) -> &'static str {
+        match self {
+            Self::OomKills => "killed for want of memory",
+            Self::Limited => "at the cgroup's limit",
+            Self::Slowed => "above the cgroup's soft limit",
+            Self::StalledSome => "some waited for memory",
+            Self::StalledFull => "all waited for memory",
+        }
+    }
+
+    /// The sample type.
+    #[must_use]
+    pub fn sample_type(self) -> SampleType {
+        let unit = if matches!(self, Self::StalledSome | Self::StalledFull) { "nanoseconds" } else { "count" };
+        SampleType::plain(self.as_str(), unit)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use flamekeeper_profile::memory::MemoryKind;
+use flamekeeper_profile::memory::{MemoryEvent, MemoryKind};
 
 use crate::identity::Named;
 
@@ -17,7 +17,23 @@ pub(crate) type Levels = [Option<u64>; MemoryKind::ALL.len()];
 /// Bytes times nanoseconds, likewise.
 pub(crate) type Sums = [u128; MemoryKind::ALL.len()];
 
-/// Levels of a process at a moment.
+/// How often something happened, or for how many nanoseconds, by the place of the kind in [`MemoryEvent::ALL`].
+pub(crate) type Events = [u64; MemoryEvent::ALL.len()];
+
+/// What the thread tells that reads.
+#[derive(Clone, Debug)]
+pub(crate) enum Told {
+    /// Levels of a process.
+    Process(Reading),
+    /// Levels of a cgroup, by its path, and what happened in it. The reading's process is its largest.
+    Cgroup(Arc<str>, Reading, Events),
+    /// A cgroup is no more, or nobody is in it.
+    Gone(Arc<str>),
+    /// What happened on the host.
+    Host(Events),
+}
+
+/// Levels of a process, or of a cgroup, at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reading {
     pub(crate) pid: u32,

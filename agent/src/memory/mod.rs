@@ -8,26 +8,30 @@
 //! A process that has less than [`OWN_SERIES`] shares its series with others of its labels that have little: its process id is left out. So hundreds of
 //! small processes are not hundreds of series, and nothing is missing from their service's sum.
 //!
+//! Beside it, the cgroups of version 2 (`cgroup`): what they have and may have, and what happened in them for want of memory; and what happened on the
+//! host: processes killed, and time in which tasks waited for memory (PSI). Where the kernel tells none of it, nothing is said.
+//!
 //! A process that begins and ends between two readings is not seen. What was read and is lost has a counter (`memory_readings_lost_total`).
 
 mod account;
 mod allowance;
+mod cgroup;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod parse;
 mod reader;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, hash_map};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
-use flamekeeper_profile::memory::{MemoryKind, over_time};
+use flamekeeper_profile::memory::{MemoryEvent, MemoryKind, over_time};
 use flamekeeper_profile::{FrameKind, Labels, Series, StackEnd, Svma, Tables, label};
 
 pub(crate) use self::account::Reading;
-use self::account::{Account, Sums};
+use self::account::{Account, Events, Sums, Told};
 use self::allowance::Allowance;
 use self::reader::{MAX_PROCESSES, RATE, Reader, SHARE};
 use crate::budget::{Ceilings, DEFAULT_HORIZON, measure};
@@ -64,10 +68,15 @@ pub(crate) struct Facts {
 /// The memory of all processes.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    readings: Receiver<Reading>,
+    readings: Receiver<Told>,
     end: Arc<AtomicBool>,
     accounts: HashMap<u32, Account, foldhash::fast::RandomState>,
     ended: Vec<Account>,
+    /// By path.
+    cgroups: HashMap<Arc<str>, Account, foldhash::fast::RandomState>,
+    /// What happened in the open window, by the labels of where; that of the host by itself.
+    events: BTreeMap<Labels, Events>,
+    host: Events,
     /// Where the open window begins, on the clock of samples.
     from: u64,
     /// What finding out whose memory it is may take: for each program once.
@@ -91,6 +100,9 @@ impl Memory {
                     accounts: HashMap::default(),
                     ended: Vec::new(),
                     from: clock::monotonic(),
+                    cgroups: HashMap::default(),
+                    events: BTreeMap::new(),
+                    host: Events::default(),
                     naming,
                     stats: Arc::clone(stats),
                 })
@@ -106,9 +118,24 @@ impl Memory {
     /// part in this.
     pub(crate) fn take(&mut self, mut facts: impl FnMut(&Reading, bool) -> Option<Facts>) {
         // The channel is bounded, and the thread that fills it is slow.
-        let waiting: Vec<Reading> = self.readings.try_iter().take(WAITING).collect();
+        let waiting: Vec<Told> = self.readings.try_iter().take(WAITING).collect();
         let round = measure::thread_cpu();
-        for reading in waiting {
+        for told in waiting {
+            let reading = match told {
+                Told::Process(reading) => reading,
+                Told::Cgroup(path, reading, events) => {
+                    self.take_cgroup(path, reading, events);
+                    continue;
+                }
+                Told::Gone(path) => {
+                    self.end_cgroup(&path);
+                    continue;
+                }
+                Told::Host(events) => {
+                    add(&mut self.host, &events);
+                    continue;
+                }
+            };
             let begun = measure::thread_cpu();
             let may_ask = self.naming.is_open(Instant::now()) && begun.saturating_sub(round) < NAMING;
             let facts = facts(&reading, may_ask);
@@ -131,13 +158,13 @@ impl Memory {
             }
             let room = self.accounts.len() < MAX_PROCESSES;
             let account = match self.accounts.entry(reading.pid) {
-                std::collections::hash_map::Entry::Occupied(entry) => {
+                hash_map::Entry::Occupied(entry) => {
                     let account = entry.into_mut();
                     account.read(reading);
                     account
                 }
-                std::collections::hash_map::Entry::Vacant(entry) if room => entry.insert(Account::new(generation, born, reading)),
-                std::collections::hash_map::Entry::Vacant(_) => {
+                hash_map::Entry::Vacant(entry) if room => entry.insert(Account::new(generation, born, reading)),
+                hash_map::Entry::Vacant(_) => {
                     self.stats.memory_lost.add(1);
                     continue;
                 }
@@ -146,6 +173,37 @@ impl Memory {
                 account.generation = generation;
             }
             account.named = named.or(account.named.take());
+        }
+    }
+
+    /// A cgroup was read: it is labelled as its largest process is.
+    fn take_cgroup(&mut self, path: Arc<str>, reading: Reading, events: Events) {
+        let named = self.accounts.get(&reading.pid).and_then(|account| account.named.clone());
+        let account = match self.cgroups.entry(path) {
+            hash_map::Entry::Occupied(entry) => {
+                let account = entry.into_mut();
+                account.read(reading);
+                account
+            }
+            hash_map::Entry::Vacant(entry) => entry.insert(Account::new(0, reading.at, reading)),
+        };
+        account.named = named.or(account.named.take());
+        if events == Events::default() {
+            return;
+        }
+        match account.named.as_deref() {
+            Some(named) if named.excluded => {}
+            Some(named) if self.events.len() < MAX_PROCESSES => add(self.events.entry(place(&named.labels)).or_default(), &events),
+            _ => self.stats.memory_lost.add(1),
+        }
+    }
+
+    fn end_cgroup(&mut self, path: &str) {
+        if let Some(mut account) = self.cgroups.remove(path) {
+            account.ended = Some(account.last());
+            if self.ended.len() < MAX_ENDED {
+                self.ended.push(account);
+            }
         }
     }
 
@@ -161,13 +219,13 @@ impl Memory {
         }
     }
 
-    /// Ends a window of this length: its series over its tables.
-    pub(crate) fn close(&mut self, length: u64, now: u64, tables: &mut Tables) -> Vec<Series> {
+    /// Ends a window of this length: its series over its tables. `host` are the labels of what happened on the host as a whole.
+    pub(crate) fn close(&mut self, length: u64, now: u64, host: Labels, tables: &mut Tables) -> Vec<Series> {
         let edge = self.from.saturating_add(length);
         let to = if edge.abs_diff(now) <= APART { edge } else { now };
         let from = std::mem::replace(&mut self.from, to);
         let mut groups: BTreeMap<Labels, Sums> = BTreeMap::new();
-        for account in self.accounts.values().chain(&self.ended) {
+        for account in self.accounts.values().chain(&self.ended).chain(self.cgroups.values()) {
             let sums = account.sums(from, to);
             let Some(named) = account.named.as_ref() else {
                 self.stats.memory_lost.add(1);
@@ -176,7 +234,8 @@ impl Memory {
             if named.excluded {
                 continue;
             }
-            let mut labels = named.labels.clone();
+            let of_cgroup = sums[MemoryKind::Cgroup as usize] > 0;
+            let mut labels = if of_cgroup { place(&named.labels) } else { named.labels.clone() };
             let resident = sums[MemoryKind::Resident as usize].max(sums[MemoryKind::Swap as usize]);
             if resident < u128::from(OWN_SERIES) * u128::from(to.saturating_sub(from)) {
                 labels.set(label::PID, "");
@@ -186,12 +245,17 @@ impl Memory {
         // What ended after the edge was counted up to it only.
         self.ended.retain(|account| account.ended.is_some_and(|ended| ended > to));
         self.forget(to);
-        series(&groups, tables)
+        let mut series = series(&groups, tables);
+        let mut events = std::mem::take(&mut self.events);
+        let on_host = std::mem::take(&mut self.host);
+        add(events.entry(host).or_default(), &on_host);
+        series.extend(happened(&events, tables));
+        series
     }
 
     /// Forgets what no window needs any more, and processes that ended unseen.
     fn forget(&mut self, to: u64) {
-        self.ended.iter_mut().for_each(|account| account.settle(to));
+        self.ended.iter_mut().chain(self.cgroups.values_mut()).for_each(|account| account.settle(to));
         self.accounts.retain(|pid, account| {
             account.settle(to);
             account.last().saturating_add(STALE) > to || std::fs::exists(format!("/proc/{pid}")).unwrap_or(false)
@@ -201,7 +265,7 @@ impl Memory {
     /// Bytes that it takes, roughly.
     pub(crate) fn bytes(&self) -> usize {
         // An account keeps two or three readings.
-        (self.accounts.len() + self.ended.len()) * (size_of::<Account>() + 3 * size_of::<Reading>())
+        (self.accounts.len() + self.ended.len() + self.cgroups.len()) * (size_of::<Account>() + 3 * size_of::<Reading>())
     }
 }
 
@@ -209,6 +273,36 @@ impl Drop for Memory {
     fn drop(&mut self) {
         self.end.store(true, Ordering::Relaxed);
     }
+}
+
+/// What of a process's labels holds for its cgroup.
+fn place(labels: &Labels) -> Labels {
+    let mut labels = labels.clone();
+    [label::PID, label::EXE, label::COMM].into_iter().for_each(|name| labels.set(name, ""));
+    labels
+}
+
+fn add(sum: &mut Events, events: &Events) {
+    sum.iter_mut().zip(events).for_each(|(sum, events)| *sum = sum.saturating_add(*events));
+}
+
+/// The series of what happened.
+fn happened(events: &BTreeMap<Labels, Events>, tables: &mut Tables) -> Vec<Series> {
+    let mut series = Vec::new();
+    for kind in MemoryEvent::ALL {
+        let mut there = events.iter().map(|(labels, counts)| (labels, counts[kind as usize])).filter(|(_, count)| *count > 0).peekable();
+        if there.peek().is_none() {
+            continue;
+        }
+        let frame = tables.intern_named(FrameKind::Other, None, Svma(0), kind.frame());
+        let stack = tables.intern_stack(&[frame], StackEnd::Root);
+        series.extend(there.map(|(labels, count)| Series {
+            labels: labels.clone(),
+            sample_type: kind.sample_type(),
+            values: vec![(stack, count)],
+        }));
+    }
+    series
 }
 
 fn series(groups: &BTreeMap<Labels, Sums>, tables: &mut Tables) -> Vec<Series> {

@@ -74,6 +74,39 @@ pub(crate) fn fields<const N: usize>(bytes: &[u8], names: [&[u8]; N]) -> [Option
     found
 }
 
+/// The numbers of lines `NAME NUMBER` (`memory.events`, `/proc/vmstat`); none for a name without such a line.
+pub(crate) fn counters<const N: usize>(bytes: &[u8], names: [&[u8]; N]) -> [Option<u64>; N] {
+    let mut found = [None; N];
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let Some(space) = line.iter().position(|byte| *byte == b' ') else { continue };
+        if let Some(place) = names.iter().position(|wanted| *wanted == &line[..space]) {
+            found[place] = found[place].or_else(|| number(&line[space + 1..]));
+        }
+    }
+    found
+}
+
+/// A file of a cgroup that holds one number, in bytes (`memory.current`, `memory.max`); none for `max`, which is no limit.
+pub(crate) fn limit(bytes: &[u8]) -> Option<u64> {
+    number(bytes.trim_ascii())
+}
+
+/// The totals of a file of pressure, in microseconds (Documentation/accounting/psi.rst).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pressure {
+    pub(crate) some: u64,
+    pub(crate) full: u64,
+}
+
+/// Reads a file of pressure.
+pub(crate) fn pressure(bytes: &[u8]) -> Option<Pressure> {
+    let total = |kind: &[u8]| {
+        let line = bytes.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(kind))?;
+        line.split(|byte| *byte == b' ').find_map(|word| number(word.strip_prefix(b"total=")?))
+    };
+    Some(Pressure { some: total(b"some ")?, full: total(b"full ").unwrap_or_default() })
+}
+
 /// A number of digits only.
 fn number(digits: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits).ok().filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()
@@ -92,6 +125,18 @@ mod tests {
         assert_eq!(status(b"Name:\tkthreadd\nThreads:\t1\n"), None);
         let text = b"55d0c0a00000-7fff00000000 ---p 00000000 00:00 0      [rollup]\nRss:                1624 kB\nPss:                 130 kB\nPss_Dirty:           112 kB\nSwapPss:               0 kB\n";
         assert_eq!(rollup(text), Some(Rollup { resident: 1624 << 10, proportional: 130 << 10 }));
+    }
+
+    /// Files of a cgroup of version 2, and the host's.
+    #[test]
+    fn cgroups() {
+        assert_eq!(counters(b"low 0\nhigh 3\nmax 7\noom 1\noom_kill 2\n", [b"oom_kill", b"high", b"swap"]), [Some(2), Some(3), None]);
+        assert_eq!([limit(b"max\n"), limit(b"4096\n"), limit(b""), limit(b"-1\n")], [None, Some(4096), None, None]);
+        let text = b"some avg10=0.12 avg60=0.00 avg300=0.00 total=123\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=45\n";
+        assert_eq!(
+            (pressure(text), pressure(b"some total=1"), pressure(b"x")),
+            (Some(Pressure { some: 123, full: 45 }), Some(Pressure { some: 1, full: 0 }), None)
+        );
     }
 
     /// What is none of these says nothing, and what is too large does not wrap.

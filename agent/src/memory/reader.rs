@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 
 use flamekeeper_profile::memory::MemoryKind;
 
-use super::account::{Levels, Reading};
+use super::account::{Levels, Reading, Told};
 use super::allowance::Allowance;
+use super::cgroup::{self, Cgroups, Counters};
 use super::parse::{self, Rollup, Statm, Status};
 use crate::budget::{Ceilings, measure};
 use crate::engine::EngineStats;
@@ -26,6 +27,8 @@ use crate::process::users::HiddenUsers;
 
 /// Processes that are read at all. Of more, those of the highest ids are left out, and counted.
 pub(super) const MAX_PROCESSES: usize = 8192;
+/// Bytes of a file that are read: more than any of them has.
+const LARGEST: u64 = 64 << 10;
 /// How often in a pass the thread wakes.
 const STEPS: u32 = 20;
 /// The longest nap before looking whether to end.
@@ -45,7 +48,7 @@ pub(super) const RATE: f64 = 0.002;
 const AT_ONCE: f64 = 10.0;
 
 /// What is known of a process.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Known {
     /// The pass that read it last.
     pass: u64,
@@ -55,6 +58,9 @@ struct Known {
     rollup: Option<Rollup>,
     /// The pass that tried it.
     rollup_pass: u64,
+    /// Its cgroup, and the pass that read that.
+    cgroup: Option<Arc<str>>,
+    cgroup_pass: u64,
 }
 
 impl Known {
@@ -106,7 +112,10 @@ pub(super) struct Reader {
     rollups: Allowance,
     /// Users whose processes are left alone.
     hidden: HiddenUsers,
-    out: SyncSender<Reading>,
+    cgroups: Cgroups,
+    /// What was counted on the host before.
+    host: Option<Counters>,
+    out: SyncSender<Told>,
     end: Arc<AtomicBool>,
     stats: Arc<EngineStats>,
     buffer: Vec<u8>,
@@ -118,7 +127,7 @@ impl Reader {
         interval: Duration,
         ceilings: Option<Ceilings>,
         hidden: HiddenUsers,
-        channel: (SyncSender<Reading>, Arc<AtomicBool>),
+        channel: (SyncSender<Told>, Arc<AtomicBool>),
         stats: Arc<EngineStats>,
     ) -> Self {
         let rate = ceilings.map_or(RATE, |ceilings| ceilings.cpu * SHARE);
@@ -130,6 +139,8 @@ impl Reader {
             levels: Allowance::new(rate, rate * AT_ONCE),
             rollups: Allowance::new(rate, rate * AT_ONCE),
             hidden,
+            cgroups: Cgroups::find(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()),
+            host: None,
             out: channel.0,
             end: channel.1,
             stats,
@@ -150,7 +161,7 @@ impl Reader {
         let begun = Instant::now();
         self.pass += 1;
         let listing = measure::thread_cpu();
-        self.read_host();
+        self.read_host()?;
         let mut pids = processes();
         self.levels.charge(listing);
         if pids.len() > MAX_PROCESSES {
@@ -166,16 +177,50 @@ impl Reader {
             self.levels.charge(begun);
             self.roll_up();
         }
+        self.read_cgroups()?;
         let pass = self.pass;
         self.known.retain(|_, known| known.pass == pass);
         self.wait_until(begun + self.interval)
     }
 
-    fn read_host(&mut self) {
+    fn read_host(&mut self) -> Option<()> {
         let read = self.read_file("/proc/meminfo").map(|bytes| parse::fields(bytes, [b"MemTotal", b"MemAvailable"]));
         for (counter, bytes) in self.stats.host_memory.iter().zip(read.unwrap_or_default()) {
             counter.set(bytes.unwrap_or_default());
         }
+        let [kills] = self.read_file("/proc/vmstat").map_or([None], |bytes| parse::counters(bytes, [b"oom_kill"]));
+        let pressure = self.read_file("/proc/pressure/memory").and_then(parse::pressure).unwrap_or_default();
+        let now = Counters { kills: kills.unwrap_or_default(), pressure, ..Counters::default() };
+        let Some(before) = self.host.replace(now) else { return Some(()) };
+        self.tell(Told::Host(now.since(&before)))
+    }
+
+    /// Reads the cgroups of all processes.
+    fn read_cgroups(&mut self) -> Option<()> {
+        let begun = measure::thread_cpu();
+        let mut largest: HashMap<Arc<str>, (u64, u32)> = HashMap::new();
+        let pass = self.pass;
+        for (pid, known) in self.known.iter().filter(|(_, known)| known.pass == pass) {
+            if let Some(path) = &known.cgroup {
+                let large = largest.entry(Arc::clone(path)).or_default();
+                *large = (*large).max((known.statm.resident, *pid));
+            }
+        }
+        let Self { cgroups, .. } = self;
+        let mut told = Vec::with_capacity(largest.len());
+        for (path, (_, pid)) in largest {
+            let at = clock::monotonic();
+            if let Some((group, events)) = cgroups.read(&path, pass, bounded) {
+                let mut levels = Levels::default();
+                levels[MemoryKind::Cgroup as usize] = Some(group.current);
+                levels[MemoryKind::Limit as usize] = group.limit;
+                levels[MemoryKind::High as usize] = group.high;
+                told.push(Told::Cgroup(path, Reading { pid, at, levels }, events));
+            }
+        }
+        told.extend(cgroups.end_pass(pass).into_iter().map(Told::Gone));
+        self.levels.charge(begun);
+        told.into_iter().try_for_each(|told| self.tell(told))
     }
 
     /// Waits for a moment, and for the allowance. None when it is to end.
@@ -201,28 +246,38 @@ impl Reader {
         }
         let at = clock::monotonic();
         let Some(statm) = self.file(pid, "statm").and_then(parse::statm).filter(|statm| statm.size > 0) else { return Some(()) };
-        let before = self.known.get(&pid).copied();
+        let before = self.known.get(&pid).cloned();
         let pass = self.pass;
-        let fresh = before.filter(|known| known.statm == statm && pass - known.status_pass < STATUS_PASSES);
+        let fresh = before.as_ref().filter(|known| known.statm == statm && pass - known.status_pass < STATUS_PASSES);
         let status = match fresh {
             Some(known) => Some((known.status, known.status_pass)),
             None => self.file(pid, "status").and_then(parse::status).map(|status| (status, pass)),
         };
         // It ends just now.
         let Some((status, status_pass)) = status else { return Some(()) };
-        let (rollup, rollup_pass) = before.map_or((None, 0), |known| (known.rollup, known.rollup_pass));
-        let known = Known { pass, statm, status, status_pass, rollup, rollup_pass };
+        let (rollup, rollup_pass) = before.as_ref().map_or((None, 0), |known| (known.rollup, known.rollup_pass));
+        let placed = before.filter(|known| pass - known.cgroup_pass < ROLLUP_PASSES).map(|known| (known.cgroup, known.cgroup_pass));
+        let (cgroup, cgroup_pass) = placed.unwrap_or_else(|| (self.cgroup(pid), pass));
+        let known = Known { pass, statm, status, status_pass, rollup, rollup_pass, cgroup, cgroup_pass };
+        let levels = known.levels(self.page);
         self.known.insert(pid, known);
-        self.tell(Reading { pid, at, levels: known.levels(self.page) })
+        self.tell(Told::Process(Reading { pid, at, levels }))
     }
 
     fn is_hidden(&self, pid: u32) -> bool {
         !self.hidden.is_empty() && self.hidden.own(pid).unwrap_or(true)
     }
 
-    fn tell(&self, reading: Reading) -> Option<()> {
+    fn cgroup(&mut self, pid: u32) -> Option<Arc<str>> {
+        if !self.cgroups.are_there() {
+            return None;
+        }
+        self.file(pid, "cgroup").and_then(cgroup::path).map(Arc::from)
+    }
+
+    fn tell(&self, told: Told) -> Option<()> {
         self.stats.memory_readings.add(1);
-        match self.out.try_send(reading) {
+        match self.out.try_send(told) {
             Ok(()) => Some(()),
             Err(TrySendError::Full(_)) => {
                 self.stats.memory_lost.add(1);
@@ -257,12 +312,17 @@ impl Reader {
     }
 
     fn read_file(&mut self, path: &str) -> Option<&[u8]> {
-        // More than any of these files has.
-        const LARGEST: u64 = 8192;
         self.buffer.clear();
         File::open(path).ok()?.take(LARGEST).read_to_end(&mut self.buffer).ok()?;
         Some(&self.buffer)
     }
+}
+
+/// The start of a file; none where it cannot be read.
+fn bounded(path: &std::path::Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(LARGEST).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// Ids of all processes.

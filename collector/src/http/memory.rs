@@ -39,6 +39,7 @@ struct ServiceJson {
     from: f64,
     to: f64,
     limit: Option<LimitJson>,
+    killed: u64,
     levels: BTreeMap<&'static str, Vec<u64>>,
 }
 
@@ -77,7 +78,7 @@ pub(super) fn answer(state: &QueryState, mut params: Params) -> Result<Answer, A
 
 fn told(mut service: Service, kinds: &[MemoryKind]) -> ServiceJson {
     let growth = service.growth;
-    let limit = service.host.map(|limit| limit_json(limit, &growth));
+    let limit = service.limit.map(|limit| limit_json(limit, &growth));
     let levels = kinds.iter().map(|kind| (kind.as_str(), std::mem::take(&mut service.levels[*kind as usize])));
     ServiceJson {
         verdict: growth.trend.as_str(),
@@ -90,6 +91,7 @@ fn told(mut service: Service, kinds: &[MemoryKind]) -> ServiceJson {
         from: service.judged.from.as_seconds(),
         to: service.judged.to.as_seconds(),
         limit,
+        killed: service.killed,
         levels: levels.collect(),
         service: service.service,
     }
@@ -99,7 +101,7 @@ fn limit_json(limit: Limit, growth: &Growth) -> LimitJson {
     let grows = growth.trend == Trend::Grows;
     let until = |slope| seconds_until(limit.left, 0.0, slope).filter(|_| grows);
     let (seconds, earliest, latest) = (until(growth.slope), until(growth.high), until(growth.low));
-    LimitJson { of: "host", bytes: limit.bytes, left: limit.left, seconds, earliest, latest }
+    LimitJson { of: limit.of, bytes: limit.bytes, left: limit.left, seconds, earliest, latest }
 }
 
 /// The verdict's reasons in words.
@@ -174,7 +176,7 @@ mod tests {
             independent: 43.4,
             seconds: 870.0,
         };
-        let limit = limit_json(Limit { bytes: 8192.0 * mib, left: 3600.0 * mib }, &growth);
+        let limit = limit_json(Limit { of: "host", bytes: 8192.0 * mib, left: 3600.0 * mib }, &growth);
         assert_eq!((limit.seconds, limit.earliest, limit.latest), (Some(3600.0), Some(1800.0), Some(7200.0)));
         let told = evidence(&growth, Some(&limit));
         let expected = "grows by 1.0 MiB/s (95 % interval 512.0 KiB/s to 2.0 MiB/s) over 14 min, 87 points worth 43 independent ones; \
@@ -182,7 +184,7 @@ mod tests {
         assert_eq!(told, expected);
         let flat = Growth { trend: Trend::Flat, low: -10.0, high: 7.0, ..growth };
         assert_eq!(evidence(&flat, None), "87 points over 14 min hold no growth that goes on (-10 B/s to 7 B/s)");
-        assert_eq!(limit_json(Limit { bytes: 1.0, left: 1.0 }, &flat).seconds, None);
+        assert_eq!(limit_json(Limit { of: "cgroup", bytes: 1.0, left: 1.0 }, &flat).seconds, None);
         assert!(evidence(&Growth { trend: Trend::TooEarly, points: 4, independent: 0.0, ..growth }, None).ends_with("too few"));
     }
 }

@@ -1,6 +1,7 @@
 //! The memory of processes against programs that know what they have.
 
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, SystemTime};
 
 use flamekeeper_testing::host::Host;
@@ -39,8 +40,29 @@ fn await_level(host: &Host, service: &str, kind: &str, mib: f64) {
     });
 }
 
+/// Runs a command in a cgroup of its own that may have `mib` MiB.
+fn within(mib: u64, command: &mut Command) -> ExitStatus {
+    let roots = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
+    let name = format!("flamekeeper-memory-{}", std::process::id());
+    let made = roots.into_iter().find_map(|(root, limit)| {
+        let folder = Path::new(root).join(&name);
+        std::fs::create_dir(&folder).ok()?;
+        let limited = std::fs::write(folder.join(limit), (mib << 20).to_string()).is_ok();
+        if !limited {
+            std::fs::remove_dir(&folder).unwrap();
+        }
+        limited.then_some(folder)
+    });
+    let folder = made.expect("this test needs a cgroup hierarchy below /sys/fs/cgroup that limits memory");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "echo $$ >\"$0/cgroup.procs\" && exec \"$@\""]).arg(&folder).arg(command.get_program()).args(command.get_args());
+    let status = shell.status().unwrap();
+    wait_for("the cgroup to be empty", Duration::from_secs(20), || std::fs::remove_dir(&folder).ok());
+    status
+}
+
 /// Each kind of memory is where it belongs, to 3 %: what is shared by two processes counts twice as resident memory and once as their
-/// proportional share; what grows grows as fast as the program says; an ended one has nothing.
+/// proportional share; a process that is killed for want of memory is counted; what grows grows as fast as the program says; an ended one has nothing.
 #[test]
 fn levels_are_those_of_the_programs() {
     let _alone = alone();
@@ -60,6 +82,12 @@ fn levels_are_those_of_the_programs() {
     await_level(&host, "with-file", "memory_file", 83.0);
     await_level(&host, "with-file", "memory_pss", 40.5);
     assert!(levels(&host, "with-shmem", "memory_anon").iter().all(|level| *level < 2.0 * MIB));
+    let killed = within(16, Command::new(&program).args(["anon", "64"]));
+    assert!(!killed.success(), "{killed}");
+    wait_for("the kill to be counted", Duration::from_secs(60), || {
+        let graph = host.ask("/api/v1/flamegraph?type=oom_kills&query=%7Bservice%3D%22kernel%22%7D");
+        (graph["total"].as_u64()? > 0 && graph["strings"][1] == "killed for want of memory").then_some(())
+    });
     // Of a straight line, any steps tell the slope; the first may be cut off, and the last may lack a reading after its end.
     let slope = wait_for("the growth", Duration::from_secs(60), || {
         let levels = levels(&host, "growing", "memory_anon");

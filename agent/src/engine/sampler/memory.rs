@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use flamekeeper_profile::{Series, Window};
+use flamekeeper_profile::{Series, Window, label};
 
 use crate::budget::Ceilings;
+use crate::identity::ProcessFacts;
+use crate::identity::origin::Origin;
 use crate::memory::{Facts, Memory};
 use crate::order::GRACE_NS;
 use crate::perf::clock;
@@ -50,8 +52,10 @@ impl Sampler {
     pub(super) fn close_memory(&mut self, window: Window) -> Vec<Series> {
         self.read_memory();
         let now = clock::monotonic().saturating_sub(GRACE_NS);
-        let tables = self.fold.tables();
-        self.memory.as_mut().map_or_else(Vec::new, |memory| memory.close(window.duration(), now, tables))
+        let Some(memory) = &mut self.memory else { return Vec::new() };
+        // What happens on the host as a whole stands where the kernel's own work does.
+        let host = self.identity.process(&ProcessFacts { pid: 0, comm: "", exe: "", build_id: None }, &Origin::default());
+        memory.close(window.duration(), now, host.labels.with(label::PID, ""), self.fold.tables())
     }
 
     /// A process has ended, or runs another program.
