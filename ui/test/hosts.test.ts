@@ -5,7 +5,7 @@ const row: HostRow = {
   host: "web-1", agent_version: "0.1.0", last_seen: 990, samples: 900, lost: { ring_full: 100 }, caveats: { lower_frequency: 40 }, truncated: 90,
   figures: {
     cpu_microcores: 2500, cpu_ceiling_microcores: 5000, memory_bytes: 64 << 20, memory_ceiling_bytes: 128 << 20,
-    frequency_millihertz: 9500, configured_millihertz: 19000, frequency_steps: 1, uploads_paused: 1, cache_steps: 0,
+    frequency_millihertz: 9500, configured_millihertz: 19000, host_memory_bytes: 8 << 20, host_available_bytes: 2 << 20, frequency_steps: 1, uploads_paused: 1, cache_steps: 0,
   },
 };
 
@@ -20,6 +20,7 @@ describe("hosts", () => {
     const { cells, restraints } = hostView(row, 1000, 900);
     expect(cells.cpu.text).toBe("0.25\u00a0% / 0.50\u00a0%");
     expect([cells.cpu.fill, cells.cpu.bad, cells.memory.fill]).toEqual([0.5, false, 0.5]);
+    expect([cells.host_memory.text, cells.host_memory.fill, cells.host_memory.bad]).toEqual(["6.00\u00a0MiB / 8.00\u00a0MiB", 0.75, false]);
     expect([cells.frequency.text, cells.frequency.bad]).toEqual(["9.5 of 19 Hz", true]);
     expect([cells.rate.text, cells.lag.text, cells.lag.bad]).toEqual(["1.00", "10 s", false]);
     expect([cells.lost.text, cells.lost.bad, cells.lost.title]).toEqual(["100 · 10.0\u00a0%", true, "100 ring full"]);

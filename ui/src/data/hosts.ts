@@ -20,7 +20,7 @@ export interface HostsAnswer {
   hosts: HostRow[];
 }
 
-export const COLUMNS = ["host", "version", "frequency", "cpu", "memory", "rate", "lost", "truncated", "lag"] as const;
+export const COLUMNS = ["host", "version", "frequency", "cpu", "memory", "host_memory", "rate", "lost", "truncated", "lag"] as const;
 export type Column = (typeof COLUMNS)[number];
 
 /** Windows to choose from, in seconds. */
@@ -92,6 +92,7 @@ export function hostView(row: HostRow, now: number, window: number): HostView {
       frequency: frequency(figures),
       cpu: against(figures.cpu_microcores, figures.cpu_ceiling_microcores, (n) => formatShare(n / 1e6), "of a core"),
       memory: against(figures.memory_bytes, figures.memory_ceiling_bytes, formatBytes, "rings included"),
+      host_memory: hostMemory(figures),
       rate: { text: significant(row.samples / window), value: row.samples / window, title: `${formatCount(row.samples)} samples in the window` },
       lost: { text: lost === 0 ? "0" : `${formatCount(lost)} · ${formatShare(lost / taken)}`, value: lost, bad: lost > 0.01 * taken, title: reasons(row.lost) },
       truncated: { text: formatShare(row.samples > 0 ? row.truncated / row.samples : 0), value: row.samples > 0 ? row.truncated / row.samples : 0, bad: row.truncated > 0.05 * row.samples },
@@ -108,6 +109,12 @@ function frequency(figures: Record<string, number>): Cell {
   const hertz = (mHz: number) => `${Number((mHz / 1000).toFixed(1))}`;
   const lowered = now < configured;
   return { text: lowered ? `${hertz(now)} of ${hertz(configured)} Hz` : `${hertz(configured)} Hz`, value: now, bad: lowered };
+}
+
+function hostMemory({ host_memory_bytes: all, host_available_bytes: left }: Record<string, number>): Cell {
+  if (!all || left === undefined) return UNKNOWN;
+  const used = Math.max(0, all - left);
+  return { text: `${formatBytes(used)} / ${formatBytes(all)}`, value: used / all, fill: used / all, bad: left < 0.05 * all, title: `${formatBytes(left)} are left for programs without swapping` };
 }
 
 function against(used: number | undefined, ceiling: number | undefined, format: (n: number) => string, what: string): Cell {

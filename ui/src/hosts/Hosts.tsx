@@ -9,6 +9,7 @@ const TITLES: Record<Column, [text: string, title: string]> = {
   frequency: ["Frequency", "Samples a second on each busy CPU: now, and as configured"],
   cpu: ["CPU / ceiling", "CPU time that the agent itself takes, in per cent of one core, and what it may take"],
   memory: ["Memory / ceiling", "The agent's anonymous memory and rings, and what it may take"],
+  host_memory: ["Host memory", "Memory of the host in use, and all of it"],
   rate: ["Samples/s", "Samples stored in the window, for each second of it"],
   lost: ["Lost", "Samples taken and lost in the window"],
   truncated: ["Truncated", "Share of stacks that end before their root"],
