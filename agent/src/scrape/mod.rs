@@ -1,7 +1,7 @@
 //! Heap profiles that programs serve themselves: Go's `/debug/pprof/heap`, jemalloc's and tcmalloc's, fetched at the configured addresses.
 //!
 //! Programs whose allocator is their own are not seen by the library (`heap/`), but know their heap best. A thread of its own fetches
-//! each target at its interval ([`Scraper`]), reads the answer (`pprof`, `text`), and lays it on a [`Board`], from where it goes into the
+//! each target at its interval (`Scraper`), reads the answer (`pprof`, `text`), and lays it on a [`Board`], from where it goes into the
 //! batches: the four types of heaps, with the label `heap.source="pprof"`. What is live is in every window until the next answer, or twice the
 //! interval without one. What was allocated is the difference of two answers, in the window after the second; a first answer has none, and one
 //! that has less than the one before is of a program that was started anew: all of it is new.

@@ -1,6 +1,7 @@
 //! What there is: services, hosts, labels and their values, profile types.
 
 use std::cmp::Reverse;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use flamekeeper_profile::leaks::Blindness;
@@ -12,7 +13,7 @@ use super::QueryState;
 use super::answer::{Answer, Body};
 use super::error::ApiError;
 use super::params::Params;
-use crate::store::SeriesSummary;
+use crate::store::{HostSummary, SeriesSummary};
 
 /// Label of an agent's own version (its batches, not its series, carry it).
 const AGENT_VERSION: &str = "agent.version";
@@ -108,23 +109,43 @@ pub(super) fn hosts(state: &QueryState, mut params: Params) -> Result<Answer, Ap
         *samples = samples.saturating_add(series.samples);
         *truncated = truncated.saturating_add(series.truncated);
     }
-    let mut hosts: Vec<HostJson> = Vec::new();
-    for host in state.store.hosts(window)? {
-        let name = host.labels.get(label::HOST);
-        let (samples, truncated) = stored.get(name).copied().unwrap_or_default();
-        hosts.push(HostJson {
-            host: name.to_owned(),
-            agent_version: host.labels.get(AGENT_VERSION).to_owned(),
-            last_seen: host.last_seen.as_seconds(),
-            samples,
-            lost: host.ledger.losses().map(|(reason, count)| (reason.as_str(), count)).collect(),
-            caveats: host.ledger.caveats().map(|(caveat, count)| (caveat.as_str(), count)).collect(),
-            truncated,
-            figures: host.figures.iter().map(|(figure, value)| (figure.as_str(), value)).collect(),
-        });
-    }
-    hosts.sort_by(|a, b| a.host.cmp(&b.host));
+    let hosts = one_each(state.store.hosts(window)?);
+    let hosts: Vec<_> = hosts
+        .iter()
+        .map(|(name, host)| {
+            let (samples, truncated) = stored.get(name).copied().unwrap_or_default();
+            HostJson {
+                host: name.clone(),
+                agent_version: host.labels.get(AGENT_VERSION).to_owned(),
+                last_seen: host.last_seen.as_seconds(),
+                samples,
+                lost: host.ledger.losses().map(|(reason, count)| (reason.as_str(), count)).collect(),
+                caveats: host.ledger.caveats().map(|(caveat, count)| (caveat.as_str(), count)).collect(),
+                truncated,
+                figures: host.figures.iter().map(|(figure, value)| (figure.as_str(), value)).collect(),
+            }
+        })
+        .collect();
     answer(&json!({ "hosts": hosts }), closed)
+}
+
+/// One summary a host: an agent that was upgraded, or has other labels since, has several. The newest says what it is now; what was
+/// taken and lost is that of all.
+fn one_each(summaries: Vec<HostSummary>) -> BTreeMap<String, HostSummary> {
+    let mut hosts: BTreeMap<String, HostSummary> = BTreeMap::new();
+    for mut summary in summaries {
+        match hosts.entry(summary.labels.get(label::HOST).to_owned()) {
+            Entry::Vacant(entry) => _ = entry.insert(summary),
+            Entry::Occupied(mut entry) => {
+                let host = entry.get_mut();
+                if summary.last_seen >= host.last_seen {
+                    std::mem::swap(host, &mut summary);
+                }
+                host.ledger.add(&summary.ledger);
+            }
+        }
+    }
+    hosts
 }
 
 /// `GET /api/v1/labels`: the names of all labels, sorted.
@@ -170,4 +191,28 @@ fn is_profile(series: &SeriesSummary) -> bool {
 
 fn answer(value: &serde_json::Value, closed: bool) -> Result<Answer, ApiError> {
     Ok(Answer { body: Body::Json(serde_json::to_vec(value)?), closed })
+}
+
+#[cfg(test)]
+mod tests {
+    use flamekeeper_profile::{AgentFigures, Labels, Ledger, LossReason, Timestamp};
+
+    use super::*;
+
+    /// An agent of two versions in the window is one host: the newer one's words, and the losses of both, in either order.
+    #[test]
+    fn an_upgraded_agent_is_one_host() {
+        let summary = |version: &str, seen: u64, lost: u64| {
+            let mut ledger = Ledger::new();
+            ledger.lose(LossReason::RingFull, lost);
+            let labels = Labels::default().with(label::HOST, "web-1").with(AGENT_VERSION, version);
+            HostSummary { labels, last_seen: Timestamp(seen), ledger, figures: AgentFigures::default() }
+        };
+        for summaries in [[summary("1", 10, 3), summary("2", 20, 4)], [summary("2", 20, 4), summary("1", 10, 3)]] {
+            let hosts = one_each(summaries.into());
+            let host = &hosts["web-1"];
+            assert_eq!((hosts.len(), host.labels.get(AGENT_VERSION), host.last_seen), (1, "2", Timestamp(20)));
+            assert_eq!(host.ledger.losses().map(|(_, count)| count).sum::<u64>(), 7);
+        }
+    }
 }
