@@ -75,7 +75,8 @@ fn run(python: &Path, number: u32) -> Run {
     let text = std::fs::read_to_string(&truth).unwrap();
     std::fs::remove_file(truth).unwrap();
     let [batch] = &batches[..] else { panic!("{} windows", batches.len()) };
-    let stacks = batch.series.iter().flat_map(|series| stacks(batch, series)).collect();
+    let samples = batch.series.iter().filter(|series| series.sample_type.is_periodic());
+    let stacks = samples.flat_map(|series| stacks(batch, series)).collect();
     let caveats = batch.ledger.noted(Caveat::InterpreterFrames);
     Run { python: python.display().to_string(), truth: serde_json::from_str(&text).unwrap(), stacks, caveats }
 }

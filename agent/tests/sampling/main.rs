@@ -44,10 +44,10 @@ fn sample(config: EngineConfig, limit: Option<Duration>, meanwhile: impl FnOnce(
     batches
 }
 
-/// Series of one executable in all batches.
+/// Samples of one executable in all batches.
 fn of_exe<'a>(batches: &'a [Batch], exe: &str) -> Vec<(&'a Batch, &'a Series)> {
     let all = batches.iter().flat_map(|batch| batch.series.iter().map(move |series| (batch, series)));
-    all.filter(|(_, series)| series.labels.get(label::EXE) == exe).collect()
+    all.filter(|(_, series)| series.sample_type.is_periodic() && series.labels.get(label::EXE) == exe).collect()
 }
 
 fn total(series: &[(&Batch, &Series)]) -> u64 {
@@ -167,7 +167,7 @@ fn node_names_its_code() {
     let mut named = 0;
     let (mut samples, mut whole) = (0, 0);
     for batch in &batches {
-        for series in &batch.series {
+        for series in batch.series.iter().filter(|series| series.sample_type.is_periodic()) {
             for (stack, count) in &series.values {
                 let stack = batch.tables.stack(*stack).unwrap();
                 let mut javascript = stack

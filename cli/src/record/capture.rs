@@ -26,7 +26,8 @@ pub(super) struct Captured {
 impl Captured {
     fn add(&mut self, batch: &Batch) {
         let remap = self.merged.tables.absorb(&batch.tables);
-        for series in &batch.series {
+        // Not what the engine tells beside its samples.
+        for series in batch.series.iter().filter(|series| series.sample_type.is_periodic()) {
             self.merged.add_series(&remap, &series.sample_type, &series.values);
         }
         self.ledger.add(&batch.ledger);

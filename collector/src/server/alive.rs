@@ -45,7 +45,6 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use axum::http::StatusCode;
-    use axum::routing::get;
 
     use super::*;
 
@@ -67,7 +66,7 @@ mod tests {
         let signs = Arc::clone(&told);
         let tell = Arc::new(move || _ = signs.fetch_add(1, Ordering::Relaxed));
         let sign = LifeSign { pause: Duration::from_millis(1), tell };
-        let given = sign.give(Router::new().route("/x", get(handler)), "/x");
+        let given = sign.give(Router::new().fallback(handler), "/x");
         assert!(tokio::time::timeout(Duration::from_millis(300), given).await.is_err(), "it gave up");
         assert_eq!((asked.load(Ordering::Relaxed), told.load(Ordering::Relaxed)), (3, 2));
     }
