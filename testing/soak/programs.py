@@ -139,6 +139,14 @@ class Agent(Program):
         self.killed += 1
         super().kill()
 
+    def memory(self):
+        """Anonymous memory without its caches, which follow the programs that others begin on this host; none where it does not run."""
+        try:
+            figures = get(self.metrics, "/metrics", 5)
+            return max(super().memory() - int(float(re.search(r"^flamekeeper_agent_cache_bytes (\S+)", figures, re.M)[1])), 0)
+        except (OSError, TypeError):
+            return None
+
     def said(self):
         """Samples taken in all its runs, by its own account; of runs that were cut off, as of right before."""
         return self.cut_runs + sum(int(match[1]) for match in ENDED.finditer(self.log.read_text(errors="replace")))

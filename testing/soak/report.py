@@ -3,8 +3,8 @@
 import statistics
 
 MIB = 1 << 20
-# What memory may grow by from the second third of the run to the last: an allocator's arenas, and in an agent what it knows of programs
-# that others begin on this host, which has a ceiling.
+# What memory may grow by from the second third of the run to the last: an allocator's arenas. An agent's is without its caches, which hold
+# what it knows of programs that others begin on this host, and have a ceiling.
 GROWTH = {"collector": 64 * MIB, "agent": 16 * MIB}
 SHARE = 0.25
 # The agent's budget, by default.
@@ -72,4 +72,4 @@ def flat(report, watched):
             if unit == MIB and kind == "agent":
                 holds = holds and max(look[place] for look in series) <= CEILING
             shown = f"{middle / unit:.1f} MiB, then {last / unit:.1f} MiB" if unit == MIB else f"{middle:.0f}, then {last:.0f}"
-            report.check(f"{name}: {what}, second and last third", holds, shown)
+            report.check(f"{name}: {what}{' without caches' if unit == MIB and kind == 'agent' else ''}, second and last third", holds, shown)
