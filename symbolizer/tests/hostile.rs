@@ -17,9 +17,9 @@ __attribute__((noinline)) int work(int count) { int sum = 0; for (int i = 0; i <
 int main(int argc, char **argv) { return work(argc) + twice(argc); }
 ";
 
-/// A small program's reduced copy: all of it is headers, symbols and debug information.
-fn small(flags: &[&str]) -> Vec<u8> {
-    let directory = directory(&format!("hostile{}", flags.concat().replace(['-', '=', ','], "")));
+/// A small program's reduced copy for a test: all of it is headers, symbols and debug information.
+fn small(test: &str, flags: &[&str]) -> Vec<u8> {
+    let directory = directory(&format!("hostile-{test}{}", flags.concat().replace(['-', '=', ','], "")));
     let (source, output) = (directory.join("program.c"), directory.join("program"));
     std::fs::write(&source, PROGRAM).unwrap();
     run("gcc", &[flags, &["-O2", "-g", "-o", output.to_str().unwrap(), source.to_str().unwrap()]].concat());
@@ -55,7 +55,7 @@ impl Random {
 fn damaged_objects() {
     let converter = Converter { object_bytes: 1 << 20, section_bytes: 16 << 20 };
     for flags in [&["-gdwarf-5"][..], &["-gdwarf-4", "-gz"], &["-gdwarf-5", "-no-pie"]] {
-        let good = small(flags);
+        let good = small("objects", flags);
         assert!(converter.convert(&good).is_ok());
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
         let (mut converted, mut refused) = (0, 0);
@@ -76,7 +76,7 @@ fn damaged_objects() {
 /// Damaged symbol files answer, or say that they are damaged; a chain of inlined functions that goes round ends.
 #[test]
 fn damaged_symbol_files() {
-    let good = Converter::default().convert(&small(&["-gdwarf-5"])).unwrap();
+    let good = Converter::default().convert(&small("files", &["-gdwarf-5"])).unwrap();
     let mut random = Random(0x1234_5678_9abc_def1);
     let mut opened = 0;
     for round in 0..5000 {
