@@ -1,4 +1,5 @@
-//! A bell on each CPU, by which the kernel says at once that a program begins there (`execve`), or that a thread is named.
+//! A bell on each CPU, by which the kernel says at once that a program begins there (`execve`), that a thread is named, or that code
+//! is mapped: a library that is loaded may be gone, and its file with it, before the next round that nothing hurries.
 //!
 //! The sampling events say so too, but their rings wake the reader by what they hold in bytes, and a sample is as large as a
 //! thousand such records. So a second event, which samples nothing, has these records alone in a ring of a page
@@ -25,7 +26,7 @@ impl Bell {
     /// Hangs one up.
     pub(crate) fn on(cpu: usize) -> io::Result<Self> {
         let mut builder = Builder::new().kind(Event::Software(Software::DUMMY)).one_cpu(cpu).any_pid();
-        builder.enabled(true).read_format(ReadFormat::empty()).comm(true).wakeup_watermark(1);
+        builder.enabled(true).read_format(ReadFormat::empty()).comm(true).mmap(true).wakeup_watermark(1);
         let event = builder.build()?;
         close_on_exec(&event)?;
         let ring = Ring::map(&event, 1)?;
