@@ -183,6 +183,8 @@ impl Sampler {
             Ok(Record::Mmap(Mmap { task, .. }) | Record::Interpreter { task, .. }) if self.is_hidden(task) => {}
             Ok(Record::Interpreter { task, cpu, bytes }) => self.interpreters.record(cpu, task, bytes),
             Ok(Record::Mmap(mmap)) => {
+                // A library that was loaded may be unloaded soon, and others lie in its place then.
+                self.urgent = self.urgent.max(time_of(bytes));
                 self.interpreters.mapped(mmap.task.pid, mmap.path);
                 self.heaps.mapped(mmap.task.pid, mmap.path, time_of(bytes));
                 if let Some(process) = self.processes.mmap(&mmap)
