@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use flamekeeper_profile::memory::readable as bytes;
 use serde::Deserialize;
 
 use crate::api::{Collector, Request, understood};
@@ -129,15 +130,6 @@ fn mark(verdict: &str) -> &str {
         "too_early" => "too early",
         "flat" => "flat     ",
         other => other,
-    }
-}
-
-/// Bytes in a binary unit.
-fn bytes(bytes: f64) -> String {
-    let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
-    match units.into_iter().map(|(power, unit)| (f64::from(power).exp2(), unit)).find(|(size, _)| bytes.abs() >= *size) {
-        Some((size, unit)) => format!("{:.1} {unit}", bytes / size),
-        None => format!("{bytes:.0} B"),
     }
 }
 

@@ -154,6 +154,16 @@ pub fn answered_unit(unit: &str) -> &str {
     if unit == UNIT { "bytes" } else { unit }
 }
 
+/// Bytes in a binary unit, for people to read: `1.5 MiB`, `-12 B`.
+#[must_use]
+pub fn readable(bytes: f64) -> String {
+    let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+    match units.into_iter().map(|(power, unit)| (f64::from(power).exp2(), unit)).find(|(size, _)| bytes.abs() >= *size) {
+        Some((size, unit)) => format!("{:.1} {unit}", bytes / size),
+        None => format!("{bytes:.0} B"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use flamekeeper_profile::growth::{Growth, Trend, seconds_until};
-use flamekeeper_profile::memory::MemoryKind;
+use flamekeeper_profile::memory::{MemoryKind, readable as bytes};
 use serde::Serialize;
 
 use super::QueryState;
@@ -136,15 +136,6 @@ fn evidence(growth: &Growth, limit: Option<&LimitJson>) -> String {
             rate(high)
         ),
         Trend::TooEarly => format!("{points} points after its start are too few"),
-    }
-}
-
-/// Bytes in a binary unit, with two digits at least.
-fn bytes(bytes: f64) -> String {
-    let units = [(1024.0 * 1024.0 * 1024.0 * 1024.0, "TiB"), (1024.0 * 1024.0 * 1024.0, "GiB"), (1024.0 * 1024.0, "MiB"), (1024.0, "KiB")];
-    match units.into_iter().find(|(size, _)| bytes.abs() >= *size) {
-        Some((size, unit)) => format!("{:.1} {unit}", bytes / size),
-        None => format!("{bytes:.0} B"),
     }
 }
 
