@@ -11,7 +11,7 @@ use crate::budget::cpu::{CpuGovernor, TICKS};
 use crate::budget::frequency::{Ladder, millihertz};
 use crate::budget::limits::{self, Limits};
 use crate::budget::measure::{self, CpuMeter, Memory};
-use crate::budget::memory::MemoryGovernor;
+use crate::budget::memory::{MemoryGovernor, Trimmer};
 
 /// The shortest tick, in nanoseconds.
 const SHORTEST_TICK: u64 = 100_000_000;
@@ -114,6 +114,7 @@ pub(crate) struct Governor {
     ladder: Ladder,
     cpu: CpuGovernor,
     memory: MemoryGovernor,
+    trimmer: Trimmer,
     meter: CpuMeter,
     state: Arc<BudgetState>,
     tick: u64,
@@ -139,6 +140,7 @@ impl Governor {
             ladder,
             cpu: CpuGovernor::new(ceilings.cpu, ceilings.horizon, last_step + 2),
             memory: MemoryGovernor::new(ceilings.memory),
+            trimmer: Trimmer::new(),
             meter,
             state: Arc::new(state),
             tick: (horizon / u64::from(TICKS)).max(SHORTEST_TICK),
@@ -240,7 +242,8 @@ impl Governor {
             tracing::info!(used, ceiling = self.ceilings.memory, cache_step = step, "caches shrink to hold the memory ceiling");
         }
         self.cache_step = step;
-        if self.memory.is_short(used) {
+        let unknown = self.meter.owns_process() && self.trimmer.tick(anonymous, held.structures);
+        if self.memory.is_short(used) || unknown {
             measure::trim();
         }
         self.state.cache_step.store(step, Ordering::Relaxed);

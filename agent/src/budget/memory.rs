@@ -42,9 +42,57 @@ impl MemoryGovernor {
     }
 }
 
+/// What anonymous memory may be beside what the structures are known to hold: threads, buffers, and what is not counted.
+const SLACK: u64 = 16 << 20;
+/// Ticks between two times that free memory goes back, at least and at most.
+const PAUSES: (u32, u32) = (10, 640);
+
+/// Decides when memory that the allocator holds free goes back to the kernel. To read the unwind information of a whole host
+/// takes as much memory again for a moment, and an allocator keeps what it once had.
+#[derive(Debug)]
+pub(crate) struct Trimmer {
+    pause: u32,
+    waited: u32,
+}
+
+impl Trimmer {
+    pub(crate) const fn new() -> Self {
+        Self { pause: PAUSES.0, waited: 0 }
+    }
+
+    /// Whether the time has come, with so many bytes in use, of which so many are known. Where it does not help, because they
+    /// are not free, the pauses grow.
+    pub(crate) fn tick(&mut self, used: u64, known: u64) -> bool {
+        if used.saturating_sub(known) <= SLACK.max(known / 4) {
+            *self = Self::new();
+            return false;
+        }
+        self.waited += 1;
+        if self.waited < self.pause {
+            return false;
+        }
+        (self.pause, self.waited) = ((self.pause * 2).min(PAUSES.1), 0);
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Memory that nothing accounts for is given back after ten ticks, then, as long as it does not help, ever more rarely.
+    #[test]
+    fn trims_what_is_unknown() {
+        let mut trimmer = Trimmer::new();
+        let mut trims = |used, ticks| (0..ticks).filter(|_| trimmer.tick(used, 40 << 20)).count();
+        assert_eq!(trims(56 << 20, 1000), 0);
+        assert_eq!(trims(57 << 20, 9), 0);
+        assert_eq!(trims(57 << 20, 1), 1);
+        assert_eq!(trims(57 << 20, 20 + 40 + 80 + 160 + 320), 5);
+        assert_eq!(trims(57 << 20, 6400), 10);
+        assert_eq!(trims(50 << 20, 1), 0);
+        assert_eq!(trims(57 << 20, 10), 1);
+    }
 
     /// Above nine tenths caches shrink by steps with pauses between, stay in the gap, and grow again after a calm minute.
     #[test]
