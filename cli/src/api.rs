@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use flamekeeper_transport::{Client, Credentials};
+use flamekeeper_wire::IDEMPOTENCY_KEY;
 use http_body_util::Full;
 use reqwest::{Method, Url};
 
@@ -34,7 +35,12 @@ pub(crate) enum Request {
     /// An object.
     Post(Bytes),
     /// JSON.
-    Json(String),
+    Json {
+        /// The text.
+        text: String,
+        /// What makes it this one, where it is sent again.
+        key: Option<String>,
+    },
 }
 
 impl Collector {
@@ -125,14 +131,16 @@ fn address(collector: &str, path: &str) -> Result<Url> {
 async fn send(request: Request, url: &Url, credentials: &Credentials) -> Result<Vec<u8>> {
     let name = concat!("flamekeeper/", env!("CARGO_PKG_VERSION"));
     let client = Client::new(&credentials.clone().with_systemd(), url.scheme() == "https", name, LONGEST)?;
-    let (method, kind, body) = match request {
-        Request::Get => (Method::GET, None, Bytes::new()),
-        Request::Delete => (Method::DELETE, None, Bytes::new()),
-        Request::Post(body) => (Method::POST, Some("application/octet-stream"), body),
-        Request::Json(text) => (Method::POST, Some("application/json"), text.into()),
+    let (method, headers, body) = match request {
+        Request::Get => (Method::GET, [None, None], Bytes::new()),
+        Request::Delete => (Method::DELETE, [None, None], Bytes::new()),
+        Request::Post(body) => (Method::POST, [Some(("content-type", "application/octet-stream".to_owned())), None], body),
+        Request::Json { text, key } => {
+            (Method::POST, [Some(("content-type", "application/json".to_owned())), key.map(|key| (IDEMPOTENCY_KEY, key))], text.into())
+        }
     };
     let request = hyper::Request::builder().method(method).uri(url.as_str());
-    let request = kind.into_iter().fold(request, |request, kind| request.header("content-type", kind));
+    let request = headers.into_iter().flatten().fold(request, |request, (name, value)| request.header(name, value));
     let unreachable = || format!("cannot reach a collector at {}; is it running? (--collector names another)", url.authority());
     let answer = client.exchange(request.body(Full::new(body))?, MOST).await.with_context(unreachable)?;
     if answer.status.is_success() {

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     agent, check_config, collector, completions, convert_symbols, deploys, diff, doctor, flamegraph, heap, leaks, memory, package_files,
-    record, symbolize, symbols, token, top, up,
+    record, requests, symbolize, symbols, token, top, up,
 };
 
 /// Profiles every process of a Linux host all the time, and keeps the profiles.
@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Diff(Box<diff::Arguments>),
     /// List deploys, and mark changes that no version shows
     Deploys(deploys::Arguments),
+    /// Post how many requests a service served, and list what was posted
+    Requests(requests::Arguments),
     /// Have a service's live heap sampled, and look at what is
     Heap(heap::Arguments),
     /// Ask a collector which stacks leak memory, and how sure that is

@@ -1,5 +1,5 @@
 //! The `flamekeeper` command: the programs of a profiled host (`up`, `agent`, `collector`), one program profiled without
-//! them (`record`), and what one asks of a collector (`top`, `flamegraph`, `diff`, `deploys`, `symbols`, `symbolize`).
+//! them (`record`), and what one asks of a collector (`top`, `flamegraph`, `diff`, `deploys`, `requests`, `symbols`, `symbolize`).
 //!
 //! Each subcommand is a module: its arguments, their help and what it does. Only this file ends the process.
 
@@ -23,6 +23,7 @@ mod memory;
 mod output;
 mod package_files;
 mod record;
+mod requests;
 mod stop;
 mod symbolize;
 mod symbols;
@@ -60,6 +61,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Flamegraph(arguments) => flamegraph::run(&arguments)?,
         Command::Diff(arguments) => return Ok(diff::run(&arguments)),
         Command::Deploys(arguments) => deploys::run(&arguments)?,
+        Command::Requests(arguments) => requests::run(&arguments)?,
         Command::Heap(arguments) => heap::run(&arguments)?,
         Command::Leaks(arguments) => return Ok(leaks::run(&arguments)),
         Command::Memory(arguments) => return Ok(memory::run(&arguments)),

@@ -5,7 +5,7 @@
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
-const SUBCOMMANDS: [&str; 15] = [
+const SUBCOMMANDS: [&str; 16] = [
     "up",
     "agent",
     "collector",
@@ -14,6 +14,7 @@ const SUBCOMMANDS: [&str; 15] = [
     "flamegraph",
     "diff",
     "deploys",
+    "requests",
     "heap",
     "leaks",
     "memory",

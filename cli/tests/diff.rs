@@ -116,6 +116,33 @@ fn by_requests() {
     assert!(code == 0 && text.contains("ms of CPU a request") && text.contains("one of 2500 in B"), "{code} {text} {err}");
 }
 
+/// Counts that are posted need no one who types them: the gate takes them, says so, and says what to do where there are none.
+#[test]
+fn by_posted_requests() {
+    let server = server();
+    let asked = ["diff", "--service", "api", "--from", "-30m", "--fail-above", "5%", "--by", "requests"];
+    let (code, _, err) = ask(&server, &asked);
+    assert!(code == 2 && err.contains("no requests were posted for A") && err.contains("requests post"), "{code} {err}");
+    let count = |version: &str, from: &str, to: &str, count: &str| {
+        let post = ["requests", "post", "--service", "api", "--version", version, "--from", from, "--to", to, "--count", count];
+        let (code, out, err) = ask(&server, &post);
+        assert!(code == 0 && out.starts_with(&format!("{count} requests of api from 2025-11-24 ")), "{out} {err}");
+    };
+    count("1", "-20m", "-10m", "1000");
+    count("2", "-10m", "now", "2500");
+    let (code, text, err) = ask(&server, &asked);
+    assert!(
+        code == 0 && text.contains("ms of CPU a request") && text.contains("A: ") && text.contains(" requests were posted for "),
+        "{code} {text} {err}"
+    );
+    let (_, list, _) = ask(&server, &["requests", "list", "--service", "api"]);
+    assert!(list.lines().count() == 3 && list.contains("2500    600 s  api      2        all"), "{list}");
+    let (_, none, _) = ask(&server, &["requests", "list", "--service", "db"]);
+    assert!(none.contains("no requests were posted"), "{none}");
+    let (code, _, err) = ask(&server, &["requests", "post", "--service", "api", "--from", "-2h", "--count", "5"]);
+    assert!(code == 1 && err.contains("1 s to 1 h"), "{code} {err}");
+}
+
 /// What cannot be answered is 2, and says why.
 #[test]
 fn without_an_answer() {

@@ -11,7 +11,7 @@ use flamekeeper_profile::memory::{MemoryEvent, MemoryKind, mean_bytes};
 use flamekeeper_profile::{Figure, Timestamp, Window, label};
 
 use crate::selector::Selector;
-use crate::store::{Selection, Store, StoreError};
+use crate::store::{Selection, SeriesSummary, Store, StoreError};
 
 /// Points of a service at most.
 const MOST_POINTS: u64 = 240;
@@ -157,7 +157,7 @@ fn hosts(store: &dyn Store, question: &Question, window: Window) -> Result<BTree
         }
     }
     let mut runs: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for series in store.series(window)? {
+    for series in store.series(window)?.into_iter().filter(SeriesSummary::is_of_a_host) {
         let service = series.labels.get(label::SERVICE);
         if question.service.is_empty() || question.service == service {
             runs.entry(service.to_owned()).or_default().insert(series.labels.get(label::HOST).to_owned());

@@ -18,6 +18,7 @@ pub mod leaks;
 pub mod memory;
 pub mod query;
 pub mod render;
+pub mod requests;
 pub mod selector;
 mod server;
 pub mod store;

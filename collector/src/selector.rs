@@ -91,6 +91,13 @@ impl Selector {
         self
     }
 
+    /// The same selection without its conditions on a label.
+    #[must_use]
+    pub fn without(mut self, label: &str) -> Self {
+        self.matchers.retain(|matcher| matcher.label != label);
+        self
+    }
+
     /// Whether a series belongs to the selection.
     #[must_use]
     pub fn matches(&self, labels: &Labels) -> bool {

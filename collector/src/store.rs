@@ -10,6 +10,7 @@ mod embedded;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use flamekeeper_profile::requests::Requests;
 use flamekeeper_profile::{AgentFigures, Batch, Completeness, Labels, Ledger, Merged, SampleType, Timestamp, Window, label};
 use flamekeeper_wire::BatchId;
 
@@ -82,6 +83,14 @@ pub struct SeriesSummary {
     pub samples: u64,
     /// Samples whose stack ends early.
     pub truncated: u64,
+}
+
+impl SeriesSummary {
+    /// Whether it was sampled or measured on a host; what somebody counted elsewhere and posted says nothing of what runs where.
+    #[must_use]
+    pub fn is_of_a_host(&self) -> bool {
+        Requests::of_type(self.sample_type.query_name()).is_none()
+    }
 }
 
 /// What a host reported in a window.

@@ -301,3 +301,33 @@ fn two_collectors() {
     assert!(format!("{error:#}").contains("cannot listen"), "{error:#}");
     collector.stop();
 }
+
+/// A count of requests that is posted twice counts once, by its key or by all of it, also after a restart; and one that is too large is refused.
+#[test]
+fn counts_of_requests() {
+    let folder = tempfile::tempdir().unwrap();
+    let collector = Collector::start(folder.path());
+    let post = |collector: &Collector, key: &[(&str, &str)], count: u64| {
+        let now = collector.status()["started"].as_f64().unwrap().floor();
+        let body = serde_json::json!({ "service": "api", "from": now - 300.0, "to": now - 240.0, "count": count }).to_string();
+        let headers = [&[("Content-Type", "application/json")], key].concat();
+        let answer = collector.send("POST", "/api/v1/requests", &headers, body.as_bytes());
+        (answer.status, answer.json()["result"].as_str().unwrap_or_default().to_owned())
+    };
+    let (accepted, duplicate) = ((201, "accepted".to_owned()), (200, "duplicate".to_owned()));
+    assert_eq!(post(&collector, &[], 60), accepted);
+    assert_eq!(post(&collector, &[], 60), duplicate);
+    assert_eq!(post(&collector, &[("Idempotency-Key", "balancer 1, minute 7")], 60), accepted);
+    assert_eq!(post(&collector, &[("Idempotency-Key", "balancer 1, minute 7")], 61), duplicate);
+    let sum = |collector: &Collector| collector.get("/api/v1/requests?from=-1h").json()["requests"][0]["count"].as_u64();
+    assert_eq!(sum(&collector), Some(120));
+    collector.stop();
+    let collector = Collector::start(folder.path());
+    assert_eq!((post(&collector, &[("Idempotency-Key", "balancer 1, minute 7")], 5), sum(&collector)), (duplicate, Some(120)));
+    let json = [("Content-Type", "application/json")];
+    let large = format!(r#"{{"service": "{}", "from": "-1m", "count": 5}}"#, "x".repeat(20_000));
+    collector.send("POST", "/api/v1/requests", &json, large.as_bytes()).refused(&[400, 413], "a large body");
+    let bad_key = [json[0], ("Idempotency-Key", &*"x".repeat(300))];
+    collector.send("POST", "/api/v1/requests", &bad_key, br#"{"service": "api", "from": "-1m", "count": 5}"#).refused(&[400], "a long key");
+    collector.stop();
+}

@@ -169,9 +169,101 @@ fn divided_by_requests() {
     assert!(note(&halved), "{}", halved["notes"]);
     let text = server.ask(&format!("/api/v1/diff?format=text&requests_a=2000&requests_b=1000&by=requests&{}", windows()), "").text();
     assert!(text.contains("in ms of CPU a request"), "{text}");
-    for (wrong, said) in [("by=requests", "needs requests_a"), ("requests_a=5", "go with by=requests"), ("requests_a=0", "greater than 0")]
+    for (wrong, said) in
+        [("by=requests&requests_a=5", "or neither"), ("requests_a=5", "go with by=requests"), ("requests_a=0", "greater than 0")]
     {
         assert!(server.ask(&format!("/api/v1/diff?{wrong}"), "").text().contains(said), "{wrong}");
+    }
+}
+
+/// Without counts in the question those that were posted are taken: where they came from and how much of each side's time they are of is told, and
+/// what to do where there are none.
+#[test]
+fn divided_by_posted_requests() {
+    let server = server();
+    let question = |format: &str| {
+        format!("/api/v1/diff?by=requests&format={format}&query_a=%7Bversion%3D%221%22%7D&query_b=%7Bversion%3D%222%22%7D&{}", windows())
+    };
+    let refused = server.ask(&question("json"), "");
+    assert_eq!(refused.status, 404);
+    assert!(refused.text().contains("no requests were posted for A") && refused.text().contains("requests post"), "{}", refused.text());
+    let post = |version: &str, from: u64, to: u64, count: u64| {
+        let posted = server
+            .post("/api/v1/requests", &json!({ "service": "api", "version": version, "from": from, "to": to, "count": count }).to_string());
+        assert_eq!((posted.status, posted.json()["result"].as_str()), (201, Some("accepted")), "{}", posted.text());
+    };
+    post("1", START, START + 600, 1000);
+    // Nine tenths of B's time: at that rate 3000 in all of it.
+    post("2", START + 600, START + 1140, 2700);
+    let found = server.json(&question("json"));
+    let given = server.json(&format!(
+        "/api/v1/diff?by=requests&requests_a=1000&requests_b=3000&query_a=%7Bversion%3D%221%22%7D&query_b=%7Bversion%3D%222%22%7D&{}",
+        windows()
+    ));
+    assert_eq!((&found["functions"], found["a"]["total"].as_f64()), (&given["functions"], given["a"]["total"].as_f64()));
+    let requests = &found["b"]["requests"];
+    assert_eq!(
+        (requests["count"].as_u64(), requests["posted"].as_u64(), requests["hosts"].as_u64()),
+        (Some(3000), Some(2700), Some(0)),
+        "{found}"
+    );
+    assert!((requests["covered"].as_f64().unwrap() - 0.9).abs() < 1e-9 && given["b"]["requests"].is_null());
+    let text = server.ask(&question("text"), "").text();
+    for said in [
+        "A: 1000 requests were posted for 100 % of its time.",
+        "B: 2700 requests were posted for 90 % of its time: at that rate 3000 in all of it.",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    // Counts say nothing of what runs where.
+    assert_eq!(server.json("/api/v1/services?from=-30m")["services"].as_array().unwrap().len(), 1);
+    assert_eq!(server.json("/api/v1/hosts?from=-30m")["hosts"].as_array().unwrap().len(), 3);
+    assert_eq!(server.json("/api/v1/types?from=-30m")["types"].as_array().unwrap().len(), 1);
+    assert_eq!(server.json("/api/v1/deploys?service=api&from=-30m")["deploys"].as_array().unwrap().len(), 1);
+    let listed = server.json("/api/v1/requests?service=api&from=-30m");
+    assert_eq!(listed["requests"][0], json!({ "service": "api", "version": "2", "host": "", "count": 2700, "counted_seconds": 540.0 }));
+    assert_eq!(server.json("/api/v1/requests?service=db&from=-30m")["requests"], json!([]));
+}
+
+/// Counts that say too little, too much, or nothing of a side are refused with what to do; those of one time by two are added up.
+#[test]
+fn posted_requests_that_do_not_fit() {
+    let server = server();
+    let post = |body: Value| assert_eq!(server.post("/api/v1/requests", &body.to_string()).status, 201, "{body}");
+    let at = |seconds: u64| START + seconds;
+    let ask = |query: &str, (a, b): (u64, u64), (c, d): (u64, u64)| {
+        let windows = format!("from_a={}&to_a={}&from_b={}&to_b={}", at(a), at(b), at(c), at(d));
+        server.ask(&format!("/api/v1/diff?by=requests&query_a={query}&query_b={query}&{windows}"), "")
+    };
+    let api = "%7Bservice%3D%22api%22%7D";
+    post(json!({ "service": "api", "host": "web-1", "from": at(0), "to": at(300), "count": 300 }));
+    post(json!({ "service": "api", "from": at(300), "to": at(420), "count": 240 }));
+    post(json!({ "service": "api", "from": at(300), "to": at(420), "count": 120 }));
+    post(json!({ "service": "api", "from": at(600), "to": at(1200), "count": 0 }));
+    // One of three hosts is a third of their time, and all of its own.
+    let third = ask(api, (0, 300), (300, 420));
+    assert!(third.status == 404 && third.text().contains("for 33 % of the time of A only"), "{}", third.text());
+    let own = ask("%7Bhost%3D%22web-1%22%7D", (0, 300), (0, 100)).json();
+    assert_eq!((own["a"]["requests"]["count"].as_u64(), own["b"]["requests"]["count"].as_u64()), (Some(300), Some(100)), "{own}");
+    let both = ask(api, (300, 420), (300, 420)).json();
+    assert_eq!((both["a"]["requests"]["count"].as_u64(), both["a"]["requests"]["covered"].as_f64()), (Some(360), Some(2.0)), "{both}");
+    assert!(both["notes"].to_string().contains("taken as parts of it"), "{}", both["notes"]);
+    // A count of all versions is none of one that ran for a part of its time.
+    let version = ask("%7Bversion%3D%222%22%7D", (300, 1200), (600, 1200));
+    assert!(version.status == 404 && version.text().contains("name no version"), "{}", version.text());
+    let none = ask(api, (600, 1200), (600, 1200));
+    assert!(none.status == 404 && none.text().contains("no request was served in A"), "{}", none.text());
+    for (wrong, said) in [
+        (r#"{"service": "api", "count": 5}"#, "from"),
+        (r#"{"service": "api", "from": "-1m", "count": -5}"#, "count"),
+        (r#"{"service": "api", "from": "-1m", "count": 5, "path": "/"}"#, "unknown field"),
+        (r#"{"service": "", "from": "-1m", "count": 5}"#, "service is missing"),
+        (r#"{"service": "api", "from": "-2h", "count": 5}"#, "1 s to 1 h"),
+        (r#"{"service": "api", "from": "soon", "count": 5}"#, "soon"),
+        ("[]", "cannot be read"),
+    ] {
+        let answer = server.post("/api/v1/requests", wrong);
+        assert!(answer.status == 400 && answer.text().contains(said), "{wrong}: {}", answer.text());
     }
 }
 

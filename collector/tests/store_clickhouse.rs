@@ -21,7 +21,7 @@ use flamekeeper_collector::watch::{Stopped, Watch};
 use flamekeeper_profile::{Timestamp, Window};
 use store_fixture::{Random, SECOND, START, batch_at, id};
 use store_suite::tiers::{DAY, HOUR, MINUTE, Model};
-use store_suite::{ALL, Subject, hour, leaks, tiers};
+use store_suite::{ALL, Subject, hour, leaks, requests, tiers};
 
 /// A database of its own in the engine that all tests of this program share.
 struct ClickHouse {
@@ -158,6 +158,12 @@ fn weeks_equal_brute_force() {
 #[test]
 fn leaks_are_found_in_all_tiers() {
     leaks::leaks_in_all_tiers::<ClickHouse>();
+}
+
+/// Requests that were posted are counted once, and answered the same from every tier.
+#[test]
+fn requests_are_counted_in_all_tiers() {
+    requests::requests_in_all_tiers::<ClickHouse>();
 }
 
 /// The connection is lost before or after any request of a batch, and the batch is sent again, by this collector or another: it

@@ -9,7 +9,7 @@ use flamekeeper_collector::store::{Appended, Retained, Retention, Store as _};
 use flamekeeper_profile::Timestamp;
 use store_fixture::{Random, SECOND, START, batch_at, folder, id, open};
 use store_suite::tiers::{self, DAY, HOUR, MINUTE, Model};
-use store_suite::{Embedded, leaks};
+use store_suite::{Embedded, leaks, requests};
 
 /// Over three weeks of a clock that goes on, batches come in time, late, twice and too late; the store is derived, cut down and
 /// reopened in between: whatever is asked, the answer is that of brute force, and each batch counts once.
@@ -22,6 +22,12 @@ fn answers_equal_brute_force() {
 #[test]
 fn leaks_are_found_in_all_tiers() {
     leaks::leaks_in_all_tiers::<Embedded>();
+}
+
+/// Requests that were posted are counted once, and answered the same from every tier.
+#[test]
+fn requests_are_counted_in_all_tiers() {
+    requests::requests_in_all_tiers::<Embedded>();
 }
 
 /// A day of one host, derived, then a batch of each hour comes late: only what came is added, and answers from the derived tiers

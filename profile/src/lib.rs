@@ -25,6 +25,7 @@ pub mod leaks;
 mod ledger;
 pub mod memory;
 mod merge;
+pub mod requests;
 mod sample_type;
 mod stack;
 pub mod subsecond;

@@ -64,6 +64,14 @@ fn a_deploy_is_compared() {
             post(host.address, &format!("shop{machine}-{window}"), &shop(now - (WINDOWS - window) * 10, window, machine, version));
         }
     }
+    // Twice the requests after the deploy.
+    for (version, from, to, count) in [("1", WINDOWS, WINDOWS / 2, 8_000), ("2", WINDOWS / 2, 0, 16_000)] {
+        let window = (now - from * 10, now - to * 10);
+        let body = format!(r#"{{"service": "shop", "version": "{version}", "from": {}, "to": {}, "count": {count}}}"#, window.0, window.1);
+        let answer =
+            http::send(host.address, "POST", "/api/v1/requests", &[("Content-Type", "application/json")], body.as_bytes()).unwrap();
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    }
     for half in 0..2 {
         post(host.address, &format!("narrow-{half}"), &narrow(now - (half + 1) * 10));
     }

@@ -101,6 +101,17 @@ async function check(page) {
     need(text.includes(`| ${GREW} |`) && text.includes("% of all"), text.slice(0, 400));
     await page.keyboard.press("Escape");
   });
+  await step("requests that were posted are offered, and divide: twice as many of them make what grew less", async () => {
+    await page.getByTestId("requests").click();
+    await until(page, "the counts are not told", async () => /A[^]*[0-9] posted[^]*B[^]*[0-9] posted/.test(await page.getByTestId("posted").innerText()));
+    await page.getByRole("button", { name: "Divide by what was posted" }).click();
+    await until(page, "nothing is said of the counts", async () => /B: .*requests were posted for/.test(await page.getByTestId("said").innerText()));
+    need(parameter(page, "by") === "requests" && parameter(page, "requests_a") === null, page.url());
+    need((await row(page, GREW).getAttribute("data-verdict")) === "shrank", await row(page, GREW).innerText());
+    await page.reload();
+    await row(page, GREW).waitFor({ timeout });
+    need((await row(page, GREW).getAttribute("data-verdict")) === "shrank", await row(page, GREW).innerText());
+  });
   await step("by requests a value is what one takes; generic functions fold", async () => {
     await page.getByTestId("requests").click();
     await page.getByTestId("requests-a").fill("1000");
@@ -124,6 +135,16 @@ async function check(page) {
     await page.getByTestId("deploys").getByRole("link").first().click({ timeout });
     await page.waitForURL((url) => url.pathname === "/diff" && url.searchParams.has("query_b"), { timeout });
     await row(page, GREW).waitFor({ timeout });
+  });
+  await step("where no requests were posted, it is said how to", async () => {
+    // The browser reports the 404 that this is about.
+    const before = failures.length;
+    await page.goto(`${BASE_URL}/diff?by=requests&query_a=${encodeURIComponent('{service="many"}')}&query_b=${encodeURIComponent('{service="many"}')}`);
+    await page.getByRole("alert").getByText("no requests were posted for A").waitFor({ timeout });
+    failures.splice(before);
+    await page.getByTestId("requests").click();
+    await page.getByTestId("posted").getByText("flamekeeper requests post").waitFor({ timeout });
+    await page.keyboard.press("Escape");
   });
   if (NARROW) await step("a zoom into a place that was left out loads it, exactly", async () => {
     const side = (name) => `query_${name}=${encodeURIComponent(`{service="${NARROW}"}`)}&from_${name}=-1h&to_${name}=now`;

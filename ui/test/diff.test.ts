@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { DiffAnswer, DiffFunction, DiffSide } from "../src/data/answers";
 import { decodeDiff, diffRows, diffTree, functionOf, isUntested, Mark, marksOf, ratio } from "../src/data/diff";
 import { diffUrl, earlier, formatDiff, lengthOf, parseDiff, DIFF_DEFAULTS } from "../src/data/diffState";
+import { describePosted, postedFor } from "../src/data/requests";
 import { describeChoice, describeStatistics, formatChange, formatIn, formatRatio, unitOf } from "../src/data/diffText";
 
 const NOW = 1_764_000_000;
@@ -132,10 +133,23 @@ describe("the table", () => {
 });
 
 describe("values by requests", () => {
-  it("stand in the address with both counts only", () => {
+  it("stand in the address with both counts, or neither where those that were posted count", () => {
     const state = { ...DIFF_DEFAULTS, by: "requests", requests_a: "1000", requests_b: "2000", generics: "fold" } as const;
     expect(parseDiff(formatDiff(state))).toEqual(state);
-    for (const wrong of ["?by=requests", "?by=requests&requests_a=5", "?by=requests&requests_a=5&requests_b=0", "?by=requests&requests_a=5&requests_b=1e3", "?requests_a=5&requests_b=6"]) expect(parseDiff(wrong)).toEqual(DIFF_DEFAULTS);
+    const posted = { ...DIFF_DEFAULTS, by: "requests" } as const;
+    expect(parseDiff(formatDiff(posted))).toEqual(posted);
+    for (const wrong of ["?by=requests&requests_a=5", "?by=requests&requests_a=5&requests_b=0", "?by=requests&requests_a=5&requests_b=1e3", "?requests_a=5&requests_b=6"]) expect(parseDiff(wrong)).toEqual(DIFF_DEFAULTS);
+  });
+  it("are those that the collector takes of what was posted", () => {
+    const sum = (version: string, host: string, count: number, service = "api") => ({ service, version, host, count, counted_seconds: 60 });
+    const posted = [sum("1", "web-1", 10), sum("1", "web-2", 20), sum("2", "web-1", 7), sum("2", "", 9), sum("", "", 100), sum("1", "web-1", 1000, "db")];
+    expect(postedFor(posted, "api", "1", null)).toEqual({ count: 30, hosts: 2 });
+    expect(postedFor(posted, "api", "2", null)).toEqual({ count: 9, hosts: 0 });
+    expect(postedFor(posted, "api", "3", null)).toEqual({ count: 100, hosts: 0 });
+    expect(postedFor(posted, "api", null, null)).toEqual({ count: 109, hosts: 0 });
+    expect(postedFor(posted, "api", "1", "web-2")).toEqual({ count: 20, hosts: 1 });
+    expect(postedFor(posted, "gate", "1", null)).toBeNull();
+    expect([postedFor(posted, "db", "1", null), postedFor(posted, "gate", null, null)].map(describePosted)).toEqual(["1\u202f000 posted by 1 host", "nothing was posted"]);
   });
   it("are told as time", () => {
     const of = (total: number) => ({ unit: "request", weight_unit: "nanoseconds", a: side(1e9, { total }), b: side(1e9, { total: total / 2 }) });

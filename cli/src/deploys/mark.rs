@@ -37,6 +37,6 @@ struct Marked {
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let Arguments { service, version, text, at, .. } = arguments;
     let mark = json!({ "service": service, "version": version, "text": text, "at": at });
-    let marked: Marked = arguments.collector.read(Request::Json(mark.to_string()), "/api/v1/deploys", &[])?;
+    let marked: Marked = arguments.collector.read(Request::Json { text: mark.to_string(), key: None }, "/api/v1/deploys", &[])?;
     output::print(format!("marked {service} at {}\n", utc(marked.at)).as_bytes())
 }

@@ -70,11 +70,17 @@ struct ChosenSide {
 }
 
 impl Question {
-    /// Asks a collector.
+    /// Asks a collector; by the requests that were posted where `by` is none.
     ///
     /// # Errors
     /// When the collector cannot be reached or refuses, or when the arguments do not say what to compare.
-    pub(super) fn report(&self, collector: &Collector, profile_type: &str, by: Normalization, generics: Generics) -> Result<Report> {
+    pub(super) fn report(
+        &self,
+        collector: &Collector,
+        profile_type: &str,
+        by: Option<Normalization>,
+        generics: Generics,
+    ) -> Result<Report> {
         let ([a, b], why) = if self.is_named() { (self.named()?, String::new()) } else { self.chosen(collector)? };
         let sides = [
             ("query_a", a.query.as_str()),
@@ -88,12 +94,13 @@ impl Question {
         let rest = [("type", profile_type), ("format", "report"), ("max_nodes", "1"), ("limit", "0")];
         let mut parameters = [&sides[..], &rest].concat();
         let requests =
-            if let Normalization::Requests(requests) = by { requests.map(|count| count.to_string()) } else { Default::default() };
+            if let Some(Normalization::Requests(requests)) = by { requests.map(|count| count.to_string()) } else { Default::default() };
         match by {
-            Normalization::Requests(_) => {
+            Some(Normalization::Requests(_)) => {
                 parameters.extend([("by", "requests"), ("requests_a", requests[0].as_str()), ("requests_b", requests[1].as_str())]);
             }
-            other => parameters.push(("by", other.unit())),
+            Some(other) => parameters.push(("by", other.unit())),
+            None => parameters.push(("by", "requests")),
         }
         if generics == Generics::Folded {
             parameters.push(("generics", "fold"));

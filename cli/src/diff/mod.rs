@@ -35,6 +35,7 @@ Examples:
   flamekeeper diff --service api --from-a -25h --to-a -24h --from-b -1h --to-b now
   flamekeeper diff --selector-a '{host=\"web-1\"}' --selector-b '{host=\"web-2\"}' --from -1h
   flamekeeper diff --service api --from-a -2h --to-a -1h --from-b -1h --requests-a 120000 --requests-b 180000
+  flamekeeper diff --service api --by requests                      what one request takes, by what was posted (flamekeeper requests)
   flamekeeper diff --service api --output markdown > report.md
   flamekeeper diff before.pb.gz after.pb.gz                         two files, pprof or folded text
   flamekeeper diff a1.pb.gz a2.pb.gz a3.pb.gz -- b1.pb.gz b2.pb.gz b3.pb.gz
@@ -57,8 +58,8 @@ pub(crate) struct Arguments {
     /// Profile type [default: cpu; of files what they show first]
     #[arg(long = "type", value_name = "TYPE")]
     profile_type: Option<String>,
-    /// What values are divided by: seconds of hosts (cores), all of a side (share), or nothing (samples) [default: cores; of files that do
-    /// not say how long they were sampled, share]
+    /// What values are divided by: seconds of hosts (cores), all of a side (share), nothing (samples), or the requests that were posted for
+    /// both sides (requests) [default: cores; of files that do not say how long they were sampled, share]
     #[arg(long, value_enum, conflicts_with = "requests_a")]
     by: Option<By>,
     /// Requests that the side before served in its window: values are then what one request takes. The counts are taken as exact
@@ -94,14 +95,18 @@ enum By {
     Share,
     /// Nothing
     Samples,
+    /// Requests that were posted
+    Requests,
 }
 
 impl By {
-    const fn normalization(self) -> Normalization {
+    /// None for what only a collector knows.
+    const fn normalization(self) -> Option<Normalization> {
         match self {
-            Self::Cores => Normalization::Cores,
-            Self::Share => Normalization::Share,
-            Self::Samples => Normalization::Samples,
+            Self::Cores => Some(Normalization::Cores),
+            Self::Share => Some(Normalization::Share),
+            Self::Samples => Some(Normalization::Samples),
+            Self::Requests => None,
         }
     }
 }
@@ -140,13 +145,22 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 fn report(arguments: &Arguments) -> Result<Report> {
     let Arguments { files, question, collector, profile_type, requests_a, requests_b, fold_generics, .. } = arguments;
     let requests = requests_a.zip(*requests_b).map(|(a, b)| Normalization::Requests([a, b]));
-    let by = arguments.by.map(By::normalization).or(requests);
+    let posted = arguments.by == Some(By::Requests);
+    let by = arguments.by.and_then(By::normalization).or(requests);
     let generics = if *fold_generics { Generics::Folded } else { Generics::Kept };
     let Some(sides) = files.sides()? else {
-        return question.report(collector, profile_type.as_deref().unwrap_or("cpu"), by.unwrap_or(Normalization::Cores), generics);
+        return question.report(
+            collector,
+            profile_type.as_deref().unwrap_or("cpu"),
+            by.or((!posted).then_some(Normalization::Cores)),
+            generics,
+        );
     };
     if !question.is_empty() {
         bail!("files have no services, versions, windows or labels: name files, or ask a collector");
+    }
+    if posted {
+        bail!("no requests are posted for files: give the counts (--requests-a, --requests-b)");
     }
     files.report(sides, FileOptions { profile_type: profile_type.clone(), by, sample_weight: None, generics })
 }

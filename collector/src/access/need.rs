@@ -21,7 +21,7 @@ pub(crate) fn needed(method: &Method, path: &str) -> Need {
     match path {
         "/healthz" | "/readyz" | "/api/v1/openapi.json" if reads => Need::Nothing,
         "/api/v1/session" => Need::Nothing,
-        PROFILES_PATH | "/api/v1/deploys" if *method == Method::POST => Need::Scope(Scope::Ingest),
+        PROFILES_PATH | "/api/v1/deploys" | "/api/v1/requests" if *method == Method::POST => Need::Scope(Scope::Ingest),
         "/metrics" if reads => Need::Scope(Scope::Read),
         path if is_api(path) && reads => Need::Scope(Scope::Read),
         "/api/v1/symbols" if *method == Method::POST => Need::Scope(Scope::Symbols),
@@ -66,6 +66,8 @@ mod tests {
             ("GET", "/v1development/profiles", "admin"),
             ("POST", "/v1development/other", "admin"),
             ("POST", "/api/v1/deploys", "ingest"),
+            ("POST", "/api/v1/requests", "ingest"),
+            ("GET", "/api/v1/requests", "read"),
             ("POST", "/api/v1/symbols", "symbols"),
             ("POST", "/api/v1/symbols/offers", "symbols"),
             ("PUT", "/api/v1/symbols/gnu:ab", "symbols"),

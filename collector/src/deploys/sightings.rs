@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use flamekeeper_profile::{Timestamp, Window, label};
 
-use crate::store::{Store, StoreError};
+use crate::store::{SeriesSummary, Store, StoreError};
 
 const HOUR: u64 = 3600 * Timestamp::SECOND;
 const MINUTE: u64 = 60 * Timestamp::SECOND;
@@ -50,7 +50,7 @@ fn scan(store: &dyn Store, window: Window, service: &str, step: u64) -> Result<V
     while at < window.to {
         // Aligned to the step, so that whole hours are answered by their tier.
         let next = at.align_down(step).saturating_add(step).min(window.to);
-        for series in store.series(Window::new(at, next))? {
+        for series in store.series(Window::new(at, next))?.into_iter().filter(SeriesSummary::is_of_a_host) {
             let of = |name| series.labels.get(name).to_owned();
             let key = (of(label::SERVICE), of(label::VERSION), of(label::HOST));
             if key.0.is_empty() || key.1.is_empty() || !(service.is_empty() || key.0 == service) {

@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use flamekeeper_profile::leaks::Blindness;
-use flamekeeper_profile::{label, memory};
+use flamekeeper_profile::{Window, label, memory};
 use serde::Serialize;
 use serde_json::json;
 
@@ -13,6 +13,7 @@ use super::QueryState;
 use super::answer::{Answer, Body};
 use super::error::ApiError;
 use super::params::Params;
+use crate::requests::POSTED;
 use crate::store::{HostSummary, SeriesSummary};
 
 /// Label of an agent's own version (its batches, not its series, carry it).
@@ -109,7 +110,10 @@ pub(super) fn hosts(state: &QueryState, mut params: Params) -> Result<Answer, Ap
         *samples = samples.saturating_add(series.samples);
         *truncated = truncated.saturating_add(series.truncated);
     }
-    let hosts = one_each(state.store.hosts(window)?);
+    let mut summaries = state.store.hosts(window)?;
+    // What was posted is of no agent.
+    summaries.retain(|summary| summary.labels.get(POSTED).is_empty());
+    let hosts = one_each(summaries);
     let hosts: Vec<_> = hosts
         .iter()
         .map(|(name, host)| {
@@ -152,7 +156,7 @@ fn one_each(summaries: Vec<HostSummary>) -> BTreeMap<String, HostSummary> {
 pub(super) fn labels(state: &QueryState, mut params: Params) -> Result<Answer, ApiError> {
     let window = params.window()?;
     let closed = params.finish()?;
-    let series = state.store.series(window)?;
+    let series = of_hosts(state, window)?;
     let labels: BTreeSet<&str> = series.iter().flat_map(|series| series.labels.iter().map(|(name, _)| name)).collect();
     answer(&json!({ "labels": labels }), closed)
 }
@@ -163,7 +167,7 @@ pub(super) fn label_values(state: &QueryState, mut params: Params) -> Result<Ans
     let window = params.window()?;
     let selector = params.selector()?;
     let closed = params.finish()?;
-    let series = state.store.series(window)?;
+    let series = of_hosts(state, window)?;
     let selected = series.iter().filter(|series| selector.matches(&series.labels));
     let values: BTreeSet<&str> = selected.map(|series| series.labels.get(&name)).filter(|value| !value.is_empty()).collect();
     answer(&json!({ "values": values }), closed)
@@ -184,9 +188,16 @@ pub(super) fn types(state: &QueryState, mut params: Params) -> Result<Answer, Ap
     answer(&json!({ "types": types }), closed)
 }
 
-/// Whether it is something to look at, and not what agents tell of heaps that they do not see.
+/// The series that hosts sent.
+fn of_hosts(state: &QueryState, window: Window) -> Result<Vec<SeriesSummary>, ApiError> {
+    let mut series = state.store.series(window)?;
+    series.retain(SeriesSummary::is_of_a_host);
+    Ok(series)
+}
+
+/// Whether it is something to look at: not what agents tell of heaps that they do not see, nor counts of requests.
 fn is_profile(series: &SeriesSummary) -> bool {
-    Blindness::of_type(series.sample_type.query_name()).is_none()
+    series.is_of_a_host() && Blindness::of_type(series.sample_type.query_name()).is_none()
 }
 
 fn answer(value: &serde_json::Value, closed: bool) -> Result<Answer, ApiError> {

@@ -1,10 +1,12 @@
 //! `GET /api/v1/diff`.
 
+use flamekeeper_profile::diff::Side;
+
 use super::QueryState;
 use super::answer::{Answer, Body};
 use super::error::ApiError;
 use super::params::Params;
-use crate::query::diff::{Diff, Normalization, Shown, gather, gather_whole};
+use crate::query::diff::{Counted, Diff, Normalization, Shown, SideProfile, counted, gather, gather_whole};
 use crate::render::{DiffSide, Report, diff_json};
 use crate::store::Selection;
 use crate::watch;
@@ -20,7 +22,7 @@ pub(super) fn answer(state: &QueryState, mut params: Params) -> Result<Answer, A
     let profile_type = params.text("type").unwrap_or_else(|| "cpu".into());
     let a = side(&mut params, &profile_type, ["query_a", "from_a", "to_a"])?;
     let b = side(&mut params, &profile_type, ["query_b", "from_b", "to_b"])?;
-    let normalization = normalization(&mut params)?;
+    let by = by(&mut params)?;
     let format = format(&mut params)?;
     let generics = params.generics()?;
     let nodes = params.value("max_nodes", "a whole number of nodes from 1 to 1000000", |nodes| (1..=1_000_000).contains(nodes))?;
@@ -34,7 +36,11 @@ pub(super) fn answer(state: &QueryState, mut params: Params) -> Result<Answer, A
     let profiles = [gather(&*state.store, &a)?, gather(&*state.store, &b)?];
     watch::check()?;
     let shown = Shown { nodes: nodes.unwrap_or(DEFAULT_NODES), generics, path };
-    let diff = Diff::shown(&profile_type, profiles, normalization, &*state.symbols, &shown);
+    let (normalization, requests) = by.resolved(state, [&a, &b], &profiles)?;
+    let mut diff = Diff::shown(&profile_type, profiles, normalization, &*state.symbols, &shown);
+    if let Some(requests) = requests {
+        diff.tell_counted(requests);
+    }
     let queries = [&a, &b].map(|selection| selection.selector.to_string());
     let sides = [DiffSide { window: a.window, query: &queries[0] }, DiffSide { window: b.window, query: &queries[1] }];
     let limit = if limit == 0 { usize::MAX } else { limit };
@@ -77,17 +83,47 @@ fn side(params: &mut Params, profile_type: &str, [query, from, to]: [&'static st
     Ok(Selection { window, profile_type: profile_type.to_owned(), selector })
 }
 
-fn normalization(params: &mut Params) -> Result<Normalization, ApiError> {
+/// What values are to be divided by.
+#[derive(Clone, Copy)]
+enum By {
+    /// This.
+    Known(Normalization),
+    /// The requests that were posted.
+    Posted,
+}
+
+impl By {
+    fn resolved(
+        self,
+        state: &QueryState,
+        selections: [&Selection; 2],
+        profiles: &[SideProfile; 2],
+    ) -> Result<(Normalization, Option<[Counted; 2]>), ApiError> {
+        match self {
+            Self::Known(normalization) => Ok((normalization, None)),
+            Self::Posted => {
+                let [a, b] = selections;
+                let requests = [counted(&*state.store, a, &profiles[0], Side::A)?, counted(&*state.store, b, &profiles[1], Side::B)?];
+                Ok((Normalization::Requests(requests.map(|counted| counted.count)), Some(requests)))
+            }
+        }
+    }
+}
+
+fn by(params: &mut Params) -> Result<By, ApiError> {
     let counted = "a whole number of requests greater than 0";
     let requests = [params.value("requests_a", counted, |_| true)?, params.value("requests_b", counted, |_| true)?];
     let by = params.text("by");
     match (by.as_deref(), requests) {
-        (Some("requests"), [Some(a), Some(b)]) => Ok(Normalization::Requests([a, b])),
-        (Some("requests"), _) => Err(ApiError::Parameter(format!("by=requests needs requests_a and requests_b, each {counted}"))),
+        (Some("requests"), [Some(a), Some(b)]) => Ok(By::Known(Normalization::Requests([a, b]))),
+        (Some("requests"), [None, None]) => Ok(By::Posted),
+        (Some("requests"), _) => Err(ApiError::Parameter(format!(
+            "by=requests takes requests_a and requests_b, each {counted}, or neither: then what was posted counts"
+        ))),
         (_, [Some(_), _] | [_, Some(_)]) => Err(ApiError::Parameter("requests_a and requests_b go with by=requests".to_owned())),
-        (None | Some("cores"), _) => Ok(Normalization::Cores),
-        (Some("share"), _) => Ok(Normalization::Share),
-        (Some("samples"), _) => Ok(Normalization::Samples),
+        (None | Some("cores"), _) => Ok(By::Known(Normalization::Cores)),
+        (Some("share"), _) => Ok(By::Known(Normalization::Share)),
+        (Some("samples"), _) => Ok(By::Known(Normalization::Samples)),
         (Some(other), _) => Err(ApiError::Parameter(format!("by is {other:?}; it must be cores, share, samples or requests"))),
     }
 }

@@ -6,6 +6,7 @@ use flamekeeper_symbolizer::AddError;
 use serde::Serialize;
 
 use crate::deploys::MarksError;
+use crate::query::diff::UncountedError;
 use crate::query::time::TimeError;
 use crate::render::SvgError;
 use crate::selector::ParseSelectorError;
@@ -68,6 +69,15 @@ pub enum ApiError {
     Internal,
 }
 
+impl From<UncountedError> for ApiError {
+    fn from(error: UncountedError) -> Self {
+        match error {
+            UncountedError::Store(error) => Self::Store(error),
+            other => Self::NotFound(other.to_string()),
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct ErrorJson {
     error: String,
@@ -78,7 +88,7 @@ impl ApiError {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Parameter(_) | Self::Time(_) | Self::Selector(_) => StatusCode::BAD_REQUEST,
+            Self::Parameter(_) | Self::Time(_) | Self::Selector(_) | Self::Store(StoreError::Expired { .. }) => StatusCode::BAD_REQUEST,
             Self::Store(StoreError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Stopped(_) | Self::Store(StoreError::Stopped(_)) => StatusCode::GATEWAY_TIMEOUT,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
@@ -86,7 +96,7 @@ impl ApiError {
             Self::ObjectTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::Symbols(error) if error.is_final() => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Store(StoreError::Full { .. }) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(_) | Self::Symbols(_) | Self::Marks(_) | Self::Svg(_) | Self::Encode(_) | Self::Internal => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }

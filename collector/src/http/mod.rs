@@ -15,6 +15,7 @@ mod level;
 mod memory;
 mod params;
 mod queries;
+mod requests;
 mod symbols;
 mod timeseries;
 mod top;
@@ -67,6 +68,7 @@ pub fn query_routes(state: QueryState, queries: &Arc<Queries>) -> Router {
     let list = Router::new().route("/api/v1/queries", axum::routing::get(queries::list)).with_state(listed);
     let described = axum::routing::get(|| std::future::ready(([(header::CONTENT_TYPE, "application/json")], DESCRIPTION)));
     let marks = deploys::mark_routes(&state);
+    let counts = requests::post_routes(&state);
     let gate = work::Gate::new(state, Arc::clone(queries));
     Router::new()
         .route("/api/v1/flamegraph", work::get(flamegraph::answer))
@@ -78,6 +80,7 @@ pub fn query_routes(state: QueryState, queries: &Arc<Queries>) -> Router {
         .route("/api/v1/memory", work::get(memory::answer))
         .route("/api/v1/timeseries", work::get(timeseries::answer))
         .route("/api/v1/heatmap", work::get(heatmap::answer))
+        .route("/api/v1/requests", work::get(requests::list))
         .route("/api/v1/services", work::get(catalog::services))
         .route("/api/v1/hosts", work::get(catalog::hosts))
         .route("/api/v1/labels", work::get(catalog::labels))
@@ -87,4 +90,5 @@ pub fn query_routes(state: QueryState, queries: &Arc<Queries>) -> Router {
         .route("/api/v1/openapi.json", described)
         .merge(list)
         .merge(marks)
+        .merge(counts)
 }

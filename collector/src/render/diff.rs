@@ -5,7 +5,7 @@ use flamekeeper_profile::{Frame, Window};
 use serde::Serialize;
 
 use super::completeness::CompletenessJson;
-use crate::query::diff::{Diff, FunctionDiff, SideSummary};
+use crate::query::diff::{Counted, Diff, FunctionDiff, SideSummary};
 
 #[derive(Serialize)]
 struct DiffJson<'a> {
@@ -37,6 +37,8 @@ struct SideJson<'a> {
     samples: u64,
     weight: u64,
     total: f64,
+    /// How its requests are known; null where they were not asked for, or given.
+    requests: Option<Counted>,
 }
 
 /// One element for each node, in preorder; `name` is a place in `names`, `modules` and `kinds`.
@@ -155,6 +157,7 @@ fn side_json<'a>(summary: &SideSummary, side: DiffSide<'a>) -> SideJson<'a> {
         samples: summary.samples,
         weight: summary.weight,
         total: summary.total,
+        requests: summary.requests,
     }
 }
 

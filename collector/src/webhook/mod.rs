@@ -27,7 +27,7 @@ use crate::deploys::{choose, find, sightings};
 use crate::query::diff::{Diff, Normalization, gather};
 use crate::render::{DiffSide, Report};
 use crate::selector::Selector;
-use crate::store::{Selection, Store, StoreError};
+use crate::store::{Selection, SeriesSummary, Store, StoreError};
 use crate::watch::Watch;
 
 pub use post::WebhookError;
@@ -236,7 +236,8 @@ impl Announcer {
     fn versions(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Key>, StoreError> {
         let series = self.sources.store.series(Window::new(from, to))?;
         let of = |labels: &flamekeeper_profile::Labels| (labels.get("service").to_owned(), labels.get("version").to_owned());
-        Ok(series.into_iter().map(|series| of(&series.labels)).filter(|key| !key.0.is_empty() && !key.1.is_empty()).collect())
+        let series = series.into_iter().filter(SeriesSummary::is_of_a_host);
+        Ok(series.map(|series| of(&series.labels)).filter(|key| !key.0.is_empty() && !key.1.is_empty()).collect())
     }
 
     /// The diff of a version and the one before it; none where there are not samples enough.

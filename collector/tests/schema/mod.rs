@@ -65,7 +65,13 @@ pub(crate) fn check_response(document: &Value, response: &Value, head: &str, bod
 /// Requires that a value has a shape. An object has no other properties than those that are described, unless it says so.
 fn check(document: &Value, schema: &Value, value: &Value, at: &str) {
     let schema = resolved(document, schema);
-    let kind = schema["type"].as_str().unwrap_or_else(|| panic!("no type: {schema}"));
+    // One type, or a list of it and null.
+    let nullable = schema["type"].as_array().is_some_and(|types| types.contains(&Value::from("null")));
+    if nullable && value.is_null() {
+        return;
+    }
+    let kind = if nullable { schema["type"][0].as_str() } else { schema["type"].as_str() };
+    let kind = kind.unwrap_or_else(|| panic!("no type: {schema}"));
     let fits = match kind {
         "object" => value.is_object(),
         "array" => value.is_array(),

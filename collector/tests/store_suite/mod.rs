@@ -3,6 +3,7 @@
 
 pub(crate) mod hour;
 pub(crate) mod leaks;
+pub(crate) mod requests;
 pub(crate) mod tiers;
 
 use flamekeeper_collector::store::{EmbeddedStore, Retained, Retention, Store, StoreLimits};

@@ -141,6 +141,22 @@ export interface DiffSide {
   weight: number;
   /** In the diff's unit. */
   total: number;
+  /** How its requests are known; null unless values are by those that were posted. */
+  requests?: { count: number; posted: number; covered: number; hosts: number; any_version: boolean } | null;
+}
+
+/** What was posted of the requests of a service, version and host; empty ones are all together. */
+export interface RequestsSum {
+  service: string;
+  version: string;
+  host: string;
+  count: number;
+  counted_seconds: number;
+}
+
+/** `GET /api/v1/requests`. */
+export interface RequestsAnswer {
+  requests: RequestsSum[];
 }
 
 export type Verdict = "grew" | "shrank" | "new" | "gone" | "moved" | "chance";

@@ -27,7 +27,7 @@ export interface DiffState {
   readonly previous: string;
   readonly type: string;
   readonly by: By;
-  /** Requests that each side served, as whole numbers; empty unless values are by them. */
+  /** Requests that each side served, as whole numbers; both are empty where those that were posted count. */
   readonly requests_a: string;
   readonly requests_b: string;
   readonly generics: Generics;
@@ -83,10 +83,11 @@ export function isCount(text: string): boolean {
   return /^[0-9]{1,15}$/.test(text) && Number(text) > 0;
 }
 
-// By requests only where both counts are there.
+// By requests where both counts are there, or neither.
 function byRequests(a: string, b: string, by: By): Pick<DiffState, "by" | "requests_a" | "requests_b"> {
   const counted = by === "requests" && isCount(a) && isCount(b);
-  return { by: by === "requests" && !counted ? "cores" : by, requests_a: counted ? a : "", requests_b: counted ? b : "" };
+  const posted = by === "requests" && a === "" && b === "";
+  return { by: by === "requests" && !counted && !posted ? "cores" : by, requests_a: counted ? a : "", requests_b: counted ? b : "" };
 }
 
 function asTexts({ a, b, path, only, whole, ...texts }: DiffState): Record<string, string> {

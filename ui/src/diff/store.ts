@@ -46,10 +46,10 @@ export function chooseDeploy(service: string, version = "", previous = ""): void
   address.go({ deploy: service, version, previous, path: [], ...uncounted() }, "push", "");
 }
 
-// Requests that were counted for other windows mean nothing.
+// Requests that were typed in for other windows mean nothing; those that were posted are of any.
 function uncounted(): Partial<DiffState> {
-  const { by } = state.peek();
-  return { by: by === "requests" ? "cores" : by, requests_a: "", requests_b: "" };
+  const { by, requests_a } = state.peek();
+  return { by: by === "requests" && requests_a !== "" ? "cores" : by, requests_a: "", requests_b: "" };
 }
 
 const loaded = new Resource<DiffAnswer, Diff>(timed(decodeDiff));

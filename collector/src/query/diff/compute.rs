@@ -255,6 +255,7 @@ fn summaries(
             samples: sum.samples,
             weight: sum.weight,
             total: if exposure > 0.0 { all[side] / exposure * factor } else { 0.0 },
+            requests: None,
             completeness: counted,
         }
     })

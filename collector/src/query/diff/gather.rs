@@ -91,8 +91,12 @@ fn side(store: &dyn Store, selection: &Selection) -> Result<(SideProfile, Presen
         hosts.insert(host, there);
     }
     let plan = Plan::of(selection.window, hosts.len(), by_hour);
-    let host_seconds = hosts.values().map(|there| seconds(there, plan.step, selection.window, selection.window)).sum();
-    Ok((SideProfile { merged, host_seconds, hosts: hosts.len(), files: false, units: Vec::new() }, hosts, plan))
+    let any: Vec<bool> =
+        hosts.values().cloned().reduce(|any, there| any.iter().zip(there).map(|(any, there)| *any || there).collect()).unwrap_or_default();
+    let within = |there: &[bool]| seconds(there, plan.step, selection.window, selection.window);
+    let host_seconds = hosts.values().map(|there| within(there)).sum();
+    let side = SideProfile { merged, host_seconds, seconds: within(&any), hosts: hosts.len(), files: false, units: Vec::new() };
+    Ok((side, hosts, plan))
 }
 
 /// Hosts with the steps in which they have samples of a selection.

@@ -6,6 +6,7 @@
 mod compute;
 mod gather;
 mod neighbours;
+mod requests;
 mod tree;
 
 use std::num::NonZeroU64;
@@ -17,6 +18,7 @@ use crate::query::Generics;
 use crate::store::MergedProfile;
 
 pub use gather::{Plan, gather, gather_whole};
+pub use requests::{Counted, UncountedError, counted};
 pub use tree::{DiffNode, DiffTree};
 
 /// What values are divided by.
@@ -84,6 +86,8 @@ pub struct SideProfile {
     pub merged: MergedProfile,
     /// Seconds that hosts reported, over all hosts.
     pub host_seconds: f64,
+    /// Seconds in which any of its hosts reported.
+    pub seconds: f64,
     /// Hosts that have samples.
     pub hosts: usize,
     /// Whether these are files: what is said of hosts and times does not hold for them.
@@ -107,6 +111,8 @@ pub struct SideSummary {
     pub weight: u64,
     /// The weight in the diff's unit.
     pub total: f64,
+    /// How its requests are known; none where values are not by requests that were posted.
+    pub requests: Option<Counted>,
     /// What is missing.
     pub completeness: Completeness,
 }

@@ -15,7 +15,7 @@ use flamekeeper_profile::diff::{Measure, Verdict};
 use serde::{Deserialize, Serialize};
 
 use super::diff::{DiffSide, smallest_change_seen, verdict};
-use crate::query::diff::{Diff, FunctionDiff, SideSummary};
+use crate::query::diff::{Counted, Diff, FunctionDiff, SideSummary};
 
 pub use gate::{Gate, GateResult, Outcome};
 pub use show::utc;
@@ -83,6 +83,9 @@ pub struct ReportSide {
     pub samples: u64,
     /// What everything takes, in the report's unit.
     pub total: f64,
+    /// How its requests are known; none where they were not asked for, or given.
+    #[serde(default)]
+    pub requests: Option<Counted>,
     /// Samples that were lost.
     pub lost: u64,
     /// Share of the distinct frames that have no name, 0 to 1.
@@ -189,6 +192,7 @@ fn side(summary: &SideSummary, side: DiffSide<'_>) -> ReportSide {
         windows: summary.units,
         samples: summary.samples,
         total: summary.total,
+        requests: summary.requests,
         lost: summary.completeness.ledger.lost_total(),
         #[allow(clippy::cast_precision_loss)] // Frames are far fewer than 2^53.
         unnamed_frames: summary.completeness.frames_unnamed as f64 / frames as f64,
