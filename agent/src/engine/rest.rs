@@ -2,8 +2,9 @@
 //!
 //! A round that finds little costs more than what it finds, so rounds are rare where nothing is lost by it:
 //! - rings that fill wake the engine by themselves ([`crate::perf::event::wakeup_bytes`]);
-//! - a program that begins rings a [`crate::perf::bell::Bell`], and the round comes a short pause later: processes are looked
-//!   at, and asked for what procfs tells, while they live, as far as they live that long;
+//! - a program that begins, and code that is mapped, ring a [`crate::perf::bell::Bell`], and the round comes a short pause
+//!   later: processes are looked at, and asked for what procfs tells, while they live, as far as they live that long, and
+//!   objects are opened before they are unmapped or replaced;
 //! - short pauses stay short as long as there is something else whose memory is read from outside, soon after its moment
 //!   ([`Sampler::hurries`]), and while periods are to be changed, for which the moment matters.
 
@@ -27,7 +28,7 @@ const _: () = assert!(SHORT_NS < SHORTLY);
 pub(super) enum Pause {
     /// So many nanoseconds.
     For(u64),
-    /// So many, or a short pause from the moment on that a program begins.
+    /// So many, or a short pause from the moment on that a program begins or maps code.
     Or(u64),
 }
 
