@@ -56,6 +56,14 @@ pub(crate) struct Owner {
 /// A stack of a source, sampled at one of the window's periods.
 type Place = (u32, u32, StackId);
 
+/// Memory that was touched first with a stack.
+#[derive(Clone, Copy, Debug, Default)]
+struct Touched {
+    /// Estimated.
+    bytes: u64,
+    samples: u64,
+}
+
 /// The current window.
 #[derive(Debug)]
 pub(crate) struct Fold {
@@ -69,6 +77,9 @@ pub(crate) struct Fold {
     values: HashMap<Place, u64, foldhash::fast::RandomState>,
     /// Samples by source and tenth of a second since the epoch.
     tenths: HashMap<(u32, u64), u64, foldhash::fast::RandomState>,
+    /// Memory touched first, by source and stack.
+    touched: HashMap<(u32, StackId), Touched, foldhash::fast::RandomState>,
+    excluded_faults: u64,
     ledger: Ledger,
     /// Bytes of the stacks and texts, roughly, and how many texts that counts.
     held: usize,
@@ -86,6 +97,8 @@ impl Fold {
             period: 0,
             values: HashMap::default(),
             tenths: HashMap::default(),
+            touched: HashMap::default(),
+            excluded_faults: 0,
             ledger: Ledger::new(),
             held: 0,
             texts: 0,
@@ -107,7 +120,7 @@ impl Fold {
     /// Bytes that the window takes, roughly: what is in it, not what the allocator made of it.
     pub(crate) fn bytes(&self) -> usize {
         let locations = self.tables.locations().len() * LOCATION_BYTES;
-        let others = (self.values.len() + self.tenths.len()) * VALUE_BYTES + self.sources.len() * SOURCE_BYTES;
+        let others = (self.values.len() + self.tenths.len() + self.touched.len()) * VALUE_BYTES + self.sources.len() * SOURCE_BYTES;
         self.held + locations + others
     }
 
@@ -149,11 +162,30 @@ impl Fold {
         let value = self.values.entry((slot.index, self.period, stack)).or_default();
         *value += 1;
         if *value == 1 {
-            self.held += STACK_BYTES + size_of_val(locations);
-            while let Some(text) = self.tables.strings().get(StringId::new(self.texts)) {
-                (self.held, self.texts) = (self.held + TEXT_BYTES + text.len(), self.texts + 1);
-            }
+            self.hold(locations);
         }
+    }
+
+    /// Adds a sample of page faults, which stands for so many bytes that were touched first.
+    pub(crate) fn touch(&mut self, slot: SourceSlot, locations: &[LocationId], end: StackEnd, bytes: u64) {
+        let stack = self.tables.intern_stack(locations, end);
+        let touched = self.touched.entry((slot.index, stack)).or_default();
+        *touched = Touched { bytes: touched.bytes.saturating_add(bytes), samples: touched.samples + 1 };
+        if touched.samples == 1 {
+            self.hold(locations);
+        }
+    }
+
+    fn hold(&mut self, locations: &[LocationId]) {
+        self.held += STACK_BYTES + size_of_val(locations);
+        while let Some(text) = self.tables.strings().get(StringId::new(self.texts)) {
+            (self.held, self.texts) = (self.held + TEXT_BYTES + text.len(), self.texts + 1);
+        }
+    }
+
+    /// Samples of page faults of the excluded, in the windows closed since this was asked last.
+    pub(crate) const fn take_excluded_faults(&mut self) -> u64 {
+        std::mem::replace(&mut self.excluded_faults, 0)
     }
 
     /// Says when a sample that was added was taken.
@@ -181,7 +213,8 @@ impl Fold {
     /// Puts other locations in the place of some: frames whose names came after their samples.
     pub(crate) fn relocate(&mut self, moved: &HashMap<LocationId, LocationId, foldhash::fast::RandomState>) {
         let mut stacks: HashMap<StackId, StackId, foldhash::fast::RandomState> = HashMap::default();
-        for (_, _, stack) in self.values.keys() {
+        let touched = self.touched.keys().map(|(_, stack)| stack);
+        for stack in self.values.keys().map(|(_, _, stack)| stack).chain(touched) {
             let Some(known) = self.tables.stack(*stack).filter(|known| known.locations.iter().any(|id| moved.contains_key(id))) else {
                 continue;
             };
@@ -190,6 +223,10 @@ impl Fold {
         }
         for ((source, period, stack), count) in std::mem::take(&mut self.values) {
             *self.values.entry((source, period, stacks.get(&stack).copied().unwrap_or(stack))).or_default() += count;
+        }
+        for ((source, stack), more) in std::mem::take(&mut self.touched) {
+            let touched = self.touched.entry((source, stacks.get(&stack).copied().unwrap_or(stack))).or_default();
+            *touched = Touched { bytes: touched.bytes.saturating_add(more.bytes), samples: touched.samples + more.samples };
         }
     }
 
@@ -223,10 +260,22 @@ impl Fold {
                 *tenths.entry((group, tenth)).or_default() += count;
             }
         }
+        let mut touched: HashMap<(usize, StackId), u64, foldhash::fast::RandomState> = HashMap::default();
+        for ((source, stack), Touched { bytes, samples }) in self.touched.drain() {
+            match group_of.get(source as usize).copied().flatten() {
+                Some(group) => {
+                    let sum = touched.entry((group, stack)).or_default();
+                    *sum = sum.saturating_add(bytes);
+                }
+                None => self.excluded_faults += samples,
+            }
+        }
         let timed = timed(tenths.into_iter().collect(), &labels_of, &mut self.tables);
         let types: Vec<_> = self.periods.iter().map(|period| SampleType { period: *period, ..sample_type.clone() }).collect();
         let mut series = series(sums.into_iter().collect(), &labels_of, &types);
         series.extend(timed);
+        let touched = touched.into_iter().map(|((group, stack), bytes)| ((group, 0, stack), bytes)).collect();
+        series.extend(self::series(touched, &labels_of, &[SampleType::touched()]));
         let batch = Batch {
             window,
             labels: host.clone(),

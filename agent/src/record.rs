@@ -333,10 +333,20 @@ fn interpreter<'a>(fields: &mut Fields<'a>) -> Result<Record<'a>, RecordError> {
 }
 
 fn sample<'a>(fields: &mut Fields<'a>) -> Result<Sample<'a>, RecordError> {
+    let head = sample_head(fields)?;
+    sample_rest(fields, head)
+}
+
+/// Who, when, and on which CPU.
+fn sample_head(fields: &mut Fields<'_>) -> Result<(Task, u64, u32), RecordError> {
     let task = fields.task()?;
     let time = fields.u64()?;
     let cpu = fields.u32()?;
     fields.u32()?;
+    Ok((task, time, cpu))
+}
+
+fn sample_rest<'a>(fields: &mut Fields<'a>, (task, time, cpu): (Task, u64, u32)) -> Result<Sample<'a>, RecordError> {
     let entries = usize::try_from(fields.u64()?).ok().filter(|entries| *entries <= MAX_CALLCHAIN);
     let callchain = Words(fields.bytes(entries.ok_or(RecordError::Count { kind: fields.kind })? * 8)?);
     let regs = match fields.u64()? {
@@ -470,5 +480,6 @@ impl<'a> Fields<'a> {
     }
 }
 
+pub mod fault;
 #[cfg(test)]
 mod tests;

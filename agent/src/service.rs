@@ -124,6 +124,7 @@ pub fn engine_config(config: &Config, identity: &Identity, objects: Option<SyncS
         target: Target::Host,
         java_perf_map: config.java.perf_map,
         memory: config.memory.levels,
+        page_faults: config.memory.page_faults.faults(),
         budget: Some(ceilings(config)),
         hidden_users: Vec::new(),
         host_labels: identity.host_labels(),

@@ -57,7 +57,12 @@ pub fn find(name: &str) -> Option<&'static Target> {
 
 /// One record of a perf ring: what it borrows lies inside it.
 fn perf_record(bytes: &[u8]) {
-    if let Ok(record::Record::Sample(sample)) = record::parse(bytes) {
+    let plain = match record::parse(bytes) {
+        Ok(record::Record::Sample(sample)) => Some(sample),
+        Ok(_) | Err(_) => None,
+    };
+    let fault = record::fault::parse_fault(bytes).ok().map(|fault| fault.sample);
+    for sample in plain.into_iter().chain(fault) {
         let frames = sample.kernel_frames().count();
         assert!(frames * 8 + sample.stack.len() <= bytes.len());
         assert!(sample.stack.len() <= sample.stack_asked);

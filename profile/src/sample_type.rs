@@ -32,6 +32,12 @@ impl SampleType {
         }
     }
 
+    /// Memory that was touched first, in bytes: what page faults brought in, by who made them. Not what is still held.
+    #[must_use]
+    pub fn touched() -> Self {
+        Self::plain("touched_space", "bytes")
+    }
+
     /// A type whose values are stated directly.
     #[must_use]
     pub fn plain(name: &str, unit: &str) -> Self {

@@ -33,7 +33,7 @@ impl Limits {
     }
 }
 
-/// Memory for all rings together, in bytes.
+/// Memory for all rings together, in bytes: those of page faults have what those of CPU samples leave.
 pub(crate) const fn ring_bytes(memory: u64) -> u64 {
     memory / 4
 }

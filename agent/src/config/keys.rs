@@ -2,7 +2,7 @@
 
 use super::budget::{CpuCeiling, Horizon, MemoryCeiling};
 use super::scrape::{ScrapeInterval, ScrapeUrl};
-use super::value::{ByteSize, CollectorAddress, Event, Frequency, Label, RingBytes, StackBytes, WindowLength};
+use super::value::{ByteSize, CollectorAddress, Event, FaultPeriod, Frequency, Label, RingBytes, StackBytes, WindowLength};
 
 /// A key: its table (empty for the top), its name, and what it expects.
 pub(super) struct Key {
@@ -44,6 +44,7 @@ pub(super) const KEYS: &[Key] = &[
     key("java", "perf_map", "true or false"),
     key("", "memory", "a table [memory]"),
     key("memory", "levels", "true or false"),
+    key("memory", "page_faults", FaultPeriod::EXPECTED),
     key("", "budget", "a table [budget]"),
     key("budget", "cpu_percent", CpuCeiling::EXPECTED),
     key("budget", "horizon", Horizon::EXPECTED),

@@ -27,7 +27,7 @@ use users::{NoUser, User};
 
 use crate::identity::choice::Choice;
 use scrape::ScrapeConfig;
-use value::{ByteSize, CollectorAddress, Event, Frequency, RingBytes, StackBytes, WindowLength};
+use value::{ByteSize, CollectorAddress, Event, FaultPeriod, Frequency, RingBytes, StackBytes, WindowLength};
 
 /// Where the agent looks for its configuration when none is named. It may be absent.
 pub const DEFAULT_PATH: &str = "/etc/flamekeeper/agent.toml";
@@ -115,6 +115,8 @@ pub struct JavaConfig {
 pub struct MemoryConfig {
     /// Whether it is read how much each process has.
     pub levels: bool,
+    /// How many page faults there are to one that is sampled, at least.
+    pub page_faults: FaultPeriod,
 }
 
 /// What is not profiled. Its samples are counted as lost for the reason `excluded`.
@@ -154,7 +156,7 @@ impl Default for Config {
             spool: SpoolConfig { dir: None, max_bytes: ByteSize(1 << 30) },
             symbols: SymbolsConfig { upload: true, max_object_bytes: ByteSize(512 << 20), max_bytes_per_second: ByteSize(4 << 20) },
             java: JavaConfig::default(),
-            memory: MemoryConfig { levels: true },
+            memory: MemoryConfig { levels: true, page_faults: FaultPeriod::default() },
             budget: BudgetConfig::default(),
             metrics: MetricsConfig::default(),
             exclude: Exclude::default(),

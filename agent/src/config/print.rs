@@ -59,7 +59,7 @@ impl fmt::Display for Config {
         writeln!(f, "max_object_bytes = \"{}\"", self.symbols.max_object_bytes)?;
         writeln!(f, "max_bytes_per_second = \"{}\"", self.symbols.max_bytes_per_second)?;
         writeln!(f, "\n[java]\nperf_map = {}", self.java.perf_map)?;
-        writeln!(f, "\n[memory]\nlevels = {}", self.memory.levels)?;
+        writeln!(f, "\n[memory]\nlevels = {}\npage_faults = {}", self.memory.levels, self.memory.page_faults)?;
         writeln!(f, "\n[budget]")?;
         if let Some(cpu) = self.budget.cpu {
             writeln!(f, "cpu_percent = {cpu}")?;

@@ -11,7 +11,7 @@ use super::budget::{CpuCeiling, Horizon, MemoryCeiling};
 use super::error::{ConfigError, Source};
 use super::scrape::RawScrape;
 use super::users::User;
-use super::value::{ByteSize, CollectorAddress, Event, Frequency, Label, RingBytes, StackBytes, WindowLength};
+use super::value::{ByteSize, CollectorAddress, Event, FaultPeriod, Frequency, Label, RingBytes, StackBytes, WindowLength};
 use super::{Config, Exclude};
 use crate::identity::choice::{Choice, ProcessLabel};
 
@@ -77,6 +77,7 @@ pub struct RawJava {
 #[allow(missing_docs)]
 pub struct RawMemory {
     pub levels: Option<bool>,
+    pub page_faults: Option<FaultPeriod>,
 }
 
 /// The table `[budget]`.
@@ -135,6 +136,7 @@ impl RawConfig {
         set(&mut config.symbols.max_bytes_per_second, self.symbols.max_bytes_per_second);
         set(&mut config.java.perf_map, self.java.perf_map);
         set(&mut config.memory.levels, self.memory.levels);
+        set(&mut config.memory.page_faults, self.memory.page_faults);
         config.budget.cpu = self.budget.cpu_percent.or(config.budget.cpu);
         set(&mut config.budget.horizon, self.budget.horizon);
         set(&mut config.budget.memory, self.budget.memory);

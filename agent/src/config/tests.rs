@@ -45,6 +45,7 @@ max_bytes_per_second = "2MiB"
 perf_map = true
 [memory]
 levels = false
+page_faults = 1009
 [budget]
 cpu_percent = 1.5
 horizon = "30s"

@@ -111,6 +111,44 @@ impl fmt::Display for Frequency {
     }
 }
 
+/// How many page faults there are to one that is sampled: 1 to 1,000,000, or 0 for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "i64")]
+pub struct FaultPeriod(u32);
+
+impl FaultPeriod {
+    pub(super) const EXPECTED: &str = "a whole number of page faults from 1 to 1000000, such as 101, or 0 to sample none";
+
+    /// Page faults; 0: none is sampled.
+    #[must_use]
+    pub const fn faults(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for FaultPeriod {
+    fn default() -> Self {
+        Self(101)
+    }
+}
+
+impl TryFrom<i64> for FaultPeriod {
+    type Error = ValueError;
+
+    fn try_from(faults: i64) -> Result<Self, ValueError> {
+        match u32::try_from(faults) {
+            Ok(faults @ 0..=1_000_000) => Ok(Self(faults)),
+            _ => wrong(Self::EXPECTED, faults),
+        }
+    }
+}
+
+impl fmt::Display for FaultPeriod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// The length of a window: 1 s to 5 min. Text: `10s`, `1m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]

@@ -137,5 +137,8 @@ fn reopen(session: &mut Session, pace: &mut Pace, (cpu, now): (usize, u64)) -> R
     if let Some(ring) = session.ring_of(cpu) {
         pace.begin_anew(ring, now);
     }
+    if let Some(place) = session.faults().and_then(|faults| faults.place_of(cpu)) {
+        pace.faults.begin_anew(place, now);
+    }
     Ok(opened)
 }

@@ -5,6 +5,7 @@
 //! the ring, without copying it.
 
 mod command;
+pub(crate) mod faults;
 mod frames;
 mod hotplug;
 mod pace;
@@ -33,6 +34,7 @@ use crate::budget::governor::{Governor, Held};
 use crate::budget::measure::CpuMeter;
 use crate::budget::{self, Ceilings, limits};
 use crate::engine::command::Child;
+use crate::engine::faults::FaultPace;
 use crate::engine::pace::Pace;
 use crate::engine::rest::{LONG_NS, Needs, Pause};
 use crate::engine::sampler::Sampler;
@@ -40,6 +42,7 @@ use crate::heap::desk::Desk;
 use crate::identity::Identity;
 use crate::perf::clock;
 use crate::perf::event::Features;
+use crate::perf::faults::{self as fault_events, FaultSpec};
 use crate::perf::period;
 use crate::perf::session::{Scope, Session, SessionSpec};
 use crate::scrape::Board;
@@ -107,6 +110,8 @@ pub struct EngineConfig {
     pub hidden_users: Vec<u32>,
     /// Whether the memory of all processes is read. It holds for [`Target::Host`] only.
     pub memory: bool,
+    /// One page fault in so many is sampled on each CPU, or fewer where there are too many; 0: none. It holds for [`Target::Host`] only.
+    pub page_faults: u32,
     /// Labels of the batches themselves.
     pub host_labels: Labels,
     /// What the engine may use of the host; none: whatever it takes. It holds for [`Target::Host`] only: what is recorded for
@@ -140,6 +145,7 @@ impl Default for EngineConfig {
             java_perf_map: false,
             hidden_users: Vec::new(),
             memory: false,
+            page_faults: 0,
             host_labels: Labels::new(),
             budget: None,
             objects: None,
@@ -232,6 +238,10 @@ impl Engine {
         let meter = CpuMeter::new();
         let ceilings = config.budget.filter(|_| matches!(scope, Scope::Host));
         let governor = ceilings.map(|ceilings| Governor::new(ceilings, config.frequency, meter.clone(), clock::monotonic()));
+        let faults = FaultPace::new(config.page_faults);
+        if config.page_faults > 0 && matches!(scope, Scope::Host) {
+            watch_faults(&mut session, &faults, (spec.stack_bytes, ceilings));
+        }
         let stats = Arc::new(EngineStats::new(&mut session, governor.as_ref()));
         let window = config.window;
         let memory = config.memory && matches!(scope, Scope::Host);
@@ -259,7 +269,7 @@ impl Engine {
             Scope::Host => None,
             Scope::Process(pid) | Scope::Starting(pid) => Some(pid),
         };
-        Ok(Self { session, sampler, pace: Pace::new(period_ns), governor, meter, window, child, watched, stats })
+        Ok(Self { session, sampler, pace: Pace::new(period_ns, faults), governor, meter, window, child, watched, stats })
     }
 
     /// What the engine has done so far, for whoever wants to show it while [`Self::run`] runs.
@@ -286,8 +296,11 @@ impl Engine {
     fn keep_budget(&mut self, now: u64) -> Pause {
         let Self { session, sampler, pace, governor, .. } = self;
         let needs = Needs { bells: session.bells().next().is_some(), budget: LONG_NS, ..Needs::default() };
-        let Some(governor) = governor else { return needs.pause(sampler, now) };
-        let held = || Held { rings: session.rings().iter().map(|ring| ring.size() as u64).sum(), structures: sampler.bytes() as u64 };
+        let Some(governor) = governor else {
+            pace.apply(session, clock::monotonic);
+            return needs.pause(sampler, now);
+        };
+        let held = || Held { rings: session.rings_bytes() as u64, structures: sampler.bytes() as u64 };
         if let Some(orders) = governor.poll(now, held) {
             sampler.obey(&orders);
             pace.want(orders.period_ns);
@@ -307,6 +320,17 @@ impl Engine {
     /// [`EngineError::Command`] when it could not be started or waited for.
     pub fn exit_status(&mut self) -> Result<Option<std::process::ExitStatus>, EngineError> {
         self.child.as_mut().map(Child::wait).transpose().map_err(EngineError::Command)
+    }
+}
+
+/// Samples page faults too, with rings of what those of the CPUs leave. It is no error where that cannot be done.
+fn watch_faults(session: &mut Session, pace: &FaultPace, (stack_bytes, ceilings): (u32, Option<Ceilings>)) {
+    let memory = ceilings.map_or(budget::DEFAULT_MEMORY, |ceilings| ceilings.memory);
+    let room = limits::ring_bytes(memory).saturating_sub(session.rings_bytes() as u64);
+    let ring_bytes = fault_events::ring_bytes(session.cpus().len(), room);
+    let spec = FaultSpec { period: pace.first(), stack_bytes, cgroup: session.spec().features.cgroup, ring_bytes };
+    if let Err(error) = session.watch_faults(spec) {
+        tracing::warn!(%error, "page faults are not sampled; all else is");
     }
 }
 

@@ -8,6 +8,7 @@
 
 use std::io;
 
+use crate::engine::faults::FaultPace;
 use crate::perf::session::Session;
 
 /// How long after a tick of the old period the period may change, in nanoseconds: as long as the engine may sleep while it is to.
@@ -54,12 +55,14 @@ pub(crate) struct Pace {
     configured: u64,
     wanted: u64,
     rings: Vec<RingPace>,
+    /// Those of page faults.
+    pub(super) faults: FaultPace,
 }
 
 impl Pace {
-    /// All rings sample at the configured period, in nanoseconds.
-    pub(crate) const fn new(configured: u64) -> Self {
-        Self { configured, wanted: configured, rings: Vec::new() }
+    /// All rings sample at the configured period, in nanoseconds, and page faults at theirs.
+    pub(crate) const fn new(configured: u64, faults: FaultPace) -> Self {
+        Self { configured, wanted: configured, rings: Vec::new(), faults }
     }
 
     /// The period that a sample stands for, by the ring that it came in and its time.
@@ -92,6 +95,9 @@ impl Pace {
 
     /// Changes the period of the rings that are due. A ring whose event refuses stays as it is, and is tried again.
     pub(crate) fn apply(&mut self, session: &mut Session, now: impl Fn() -> u64) {
+        if let Some(events) = session.faults() {
+            self.faults.apply(events, self.wanted, now());
+        }
         if !self.is_changing() && self.rings.len() == session.rings().len() {
             return;
         }
@@ -134,7 +140,7 @@ mod tests {
     /// Samples of both periods are told apart by their time, however late they are read.
     #[test]
     fn samples_keep_their_period() {
-        let mut pace = Pace::new(50 * MS);
+        let mut pace = Pace::new(50 * MS, FaultPace::new(0));
         assert_eq!(pace.sampled(1, 1000 * MS), 50 * MS);
         pace.rings[1].change(100 * MS, 1010 * MS);
         assert_eq!(pace.sampled(1, 1010 * MS), 50 * MS);

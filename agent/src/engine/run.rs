@@ -19,6 +19,39 @@ use crate::perf::ring::Ring;
 use crate::perf::session::Session;
 use crate::stop::StopFlag;
 
+/// The rings of the CPUs' samples and, numbered on from them, those of page faults.
+struct Rings<'a> {
+    cpus: &'a mut [Ring],
+    faults: &'a mut [Ring],
+}
+
+/// What a ring holds.
+#[derive(Clone, Copy)]
+enum Of {
+    /// Samples of a CPU, and what happens to processes.
+    Cpu,
+    /// Page faults: the place among their rings.
+    Faults(usize),
+}
+
+impl Rings<'_> {
+    fn of(session: &mut Session) -> Rings<'_> {
+        let (cpus, faults) = session.all_rings();
+        Rings { cpus, faults }
+    }
+
+    const fn len(&self) -> usize {
+        self.cpus.len() + self.faults.len()
+    }
+
+    fn get_mut(&mut self, index: usize) -> Option<(&mut Ring, Of)> {
+        match index.checked_sub(self.cpus.len()) {
+            None => self.cpus.get_mut(index).map(|ring| (ring, Of::Cpu)),
+            Some(place) => self.faults.get_mut(place).map(|ring| (ring, Of::Faults(place))),
+        }
+    }
+}
+
 /// The rings' records in order of time.
 struct Drain {
     merge: Merge,
@@ -62,15 +95,15 @@ pub(super) fn run(engine: &mut Engine, stop: &StopFlag, sink: &mut dyn FnMut(Bat
 /// Takes what the rings hold up to `limit`, and closes the windows that end on the way.
 fn round(engine: &mut Engine, drain: &mut Drain, window: &mut OpenWindow, limit: u64, sink: &mut dyn FnMut(Batch)) {
     let Engine { session, sampler, stats, pace, .. } = engine;
-    let rings = session.rings();
-    drain.begin(rings, sampler);
+    let mut rings = Rings::of(session);
+    drain.begin(&mut rings, sampler);
     let now = clock::moment();
     if let Some(jump) = window.observe(&now) {
         // A suspended machine's wall clock jumps as well when it resumes.
         tracing::info!(seconds = jump / 1_000_000_000, "the wall clock has jumped; a window ends here");
     }
     loop {
-        match drain.take(rings, (&mut *sampler, &mut *pace), limit.min(window.edge() - 1)) {
+        match drain.take(&mut rings, (&mut *sampler, &mut *pace), limit.min(window.edge() - 1)) {
             Taken::UpTo(at) => {
                 stats.windows_split.add(1);
                 sink(sampler.close(window.split(at)));
@@ -107,27 +140,38 @@ enum Taken {
 
 impl Drain {
     /// Begins a round: the limit that goes with it was read before this.
-    fn begin(&mut self, rings: &mut [Ring], sampler: &mut Sampler) {
+    fn begin(&mut self, rings: &mut Rings<'_>, sampler: &mut Sampler) {
         self.merge.begin();
-        for (index, ring) in rings.iter_mut().enumerate() {
-            ring.refresh();
-            self.offer(index, ring, sampler);
+        for index in 0..rings.len() {
+            let Some(mut ring) = rings.get_mut(index) else { continue };
+            ring.0.refresh();
+            self.offer(index, &mut ring, sampler);
         }
     }
 
     /// Applies the records up to `limit`, oldest first, as long as the window has room.
-    fn take(&mut self, rings: &mut [Ring], (sampler, pace): (&mut Sampler, &mut Pace), limit: u64) -> Taken {
+    fn take(&mut self, rings: &mut Rings<'_>, (sampler, pace): (&mut Sampler, &mut Pace), limit: u64) -> Taken {
         while let Some((index, time)) = self.merge.next(limit) {
-            let Some(ring) = rings.get_mut(index) else { continue };
-            if let Ok(Some(oldest)) = ring.peek() {
-                if oldest.header.kind == PERF_RECORD_SAMPLE {
-                    sampler.weigh(pace.sampled(index, time));
+            let Some(mut ring) = rings.get_mut(index) else { continue };
+            if let Ok(Some(oldest)) = ring.0.peek() {
+                let is_sample = oldest.header.kind == PERF_RECORD_SAMPLE;
+                let bytes = ring.0.bytes(oldest.header.size, &mut self.scratch);
+                match ring.1 {
+                    Of::Cpu => {
+                        if is_sample {
+                            sampler.weigh(pace.sampled(index, time));
+                        }
+                        sampler.apply(bytes);
+                    }
+                    Of::Faults(place) if is_sample => {
+                        sampler.apply_fault(bytes, |counted| pace.faults.sampled(place, counted, time));
+                    }
+                    Of::Faults(_) => sampler.apply_beside_faults(bytes),
                 }
-                sampler.apply(ring.bytes(oldest.header.size, &mut self.scratch));
-                ring.advance(oldest.header.size);
-                ring.release();
+                ring.0.advance(oldest.header.size);
+                ring.0.release();
             }
-            self.offer(index, ring, sampler);
+            self.offer(index, &mut ring, sampler);
             if sampler.is_window_full() {
                 return Taken::UpTo(time);
             }
@@ -135,13 +179,17 @@ impl Drain {
         Taken::All
     }
 
-    fn offer(&mut self, index: usize, ring: &mut Ring, sampler: &mut Sampler) {
+    fn offer(&mut self, index: usize, (ring, of): &mut (&mut Ring, Of), sampler: &mut Sampler) {
         // Goes at once, whatever its time: it only has to come before its own sample, which follows it in this ring (and
         // may state an earlier time, since the kernel takes that first).
         while let Ok(Some(oldest)) = ring.peek()
             && oldest.accompanies
         {
-            sampler.apply(ring.bytes(oldest.header.size, &mut self.scratch));
+            let bytes = ring.bytes(oldest.header.size, &mut self.scratch);
+            match of {
+                Of::Cpu => sampler.apply(bytes),
+                Of::Faults(_) => sampler.apply_beside_faults(bytes),
+            }
             ring.advance(oldest.header.size);
         }
         match ring.peek() {
@@ -169,7 +217,7 @@ impl PollSet {
     fn new(engine: &mut Engine, stop: &StopFlag, watched: Option<&OwnedFd>) -> Self {
         let watches = watched.is_some();
         let first = [stop.as_fd().as_raw_fd()].into_iter().chain(watched.map(AsRawFd::as_raw_fd));
-        let mut all: Vec<_> = first.chain(engine.session.ring_fds().iter().copied()).collect();
+        let mut all: Vec<_> = first.chain(engine.session.ring_fds()).collect();
         let steady = all.len();
         all.extend(engine.session.bells().map(|bell| bell.fd()));
         let fds = all.into_iter().map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect();

@@ -171,13 +171,17 @@ impl Sampler {
         self.fold.bytes() + self.generated.bytes()
     }
 
-    /// Applies a record.
-    pub(crate) fn apply(&mut self, bytes: &[u8]) {
+    fn begin_record(&mut self, bytes: &[u8]) {
         self.processes.at(time_of(bytes));
         let evicted = self.processes.keep_within(self.fold.serial()) + self.unwinder.pool().keep_within();
         if evicted > 0 {
             self.stats.evicted.add(evicted as u64);
         }
+    }
+
+    /// Applies a record.
+    pub(crate) fn apply(&mut self, bytes: &[u8]) {
+        self.begin_record(bytes);
         match parse(bytes) {
             Ok(Record::Sample(sample)) => self.sample(&sample),
             Ok(Record::Mmap(Mmap { task, .. }) | Record::Interpreter { task, .. }) if self.is_hidden(task) => {}
@@ -277,8 +281,11 @@ impl Sampler {
         self.locations.clear();
         self.kernel_part(sample);
         let begun = Instant::now();
-        let end = self.user_part(sample);
+        let (end, missing) = self.user_part(sample);
         self.stats.unwind_ns.add(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        if missing {
+            self.fold.ledger().note(Caveat::InterpreterFrames, 1);
+        }
         if end != StackEnd::Root {
             self.stats.truncated.add(1);
         }
@@ -389,6 +396,7 @@ impl Sampler {
         let levels = self.close_memory(window);
         let heaps = self.close_heaps();
         let mut batch = self.fold.close(window, &self.host_labels, &self.sample_type);
+        self.stats.fault_samples_lost[LossReason::Excluded as usize].add(self.fold.take_excluded_faults());
         batch.series.extend(heaps);
         batch.series.extend(levels);
         let excluded = batch.ledger.lost(LossReason::Excluded);
@@ -413,6 +421,7 @@ impl Sampler {
     }
 }
 
+mod faults;
 mod heaps;
 mod labels;
 mod memory;

@@ -93,6 +93,14 @@ pub struct EngineStats {
     pub object_hits: Counter,
     /// Objects loaded.
     pub object_loads: Counter,
+    /// Samples of page faults, those lost included.
+    pub fault_samples: Counter,
+    /// Those lost, by the place of the reason in [`LossReason::ALL`].
+    pub fault_samples_lost: [Counter; LossReason::ALL.len()],
+    /// Page faults that the samples stand for.
+    pub faults: Counter,
+    /// Page faults that samples stood for which found no room.
+    pub faults_missed: Counter,
     /// Nanoseconds spent on unwinding.
     pub unwind_ns: Counter,
     /// Samples that processes took of their own heaps, those lost included.
@@ -117,7 +125,7 @@ pub struct EngineStats {
 impl EngineStats {
     pub(crate) fn new(session: &mut Session, governor: Option<&Governor>) -> Self {
         let ring_bytes = session.rings().first().map_or(0, |ring| ring.size());
-        let rings_bytes = session.rings().iter().map(|ring| ring.size()).sum();
+        let rings_bytes = session.rings_bytes();
         let spec = session.spec();
         let budget = governor.map(Governor::state);
         let meter = governor.map(|governor| governor.meter().clone());

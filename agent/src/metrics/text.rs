@@ -21,6 +21,7 @@ pub(super) fn write(source: &Source) -> String {
     sampling(&mut page, source);
     heaps(&mut page, source);
     memory(&mut page, source);
+    faults(&mut page, source);
     caches(&mut page, source);
     shipping(&mut page, source);
     budget(&mut page, source);
@@ -85,6 +86,18 @@ fn memory(page: &mut Page, source: &Source) {
     page.counter("memory_readings_total", "Times that the memory of a process was read, by what was read.", &readings);
     let lost = float(stats.memory_lost.get());
     page.counter("memory_readings_lost_total", "Readings of a process's memory that are in no window.", &[(&[], lost)]);
+}
+
+fn faults(page: &mut Page, source: &Source) {
+    let stats = &source.stats;
+    let samples = float(stats.fault_samples.get());
+    page.counter("page_fault_samples_total", "Samples of page faults, those lost included.", &[(&[], samples)]);
+    let lost: Vec<_> = LossReason::ALL.iter().map(|reason| ([("reason", reason.as_str())], *reason as usize)).collect();
+    let lost: Vec<_> = lost.iter().map(|(labels, place)| (&labels[..], float(stats.fault_samples_lost[*place].get()))).collect();
+    page.counter("page_fault_samples_lost_total", "Samples of page faults that were taken and lost, by reason.", &lost);
+    let faults =
+        [(&[("outcome", "kept")][..], float(stats.faults.get())), (&[("outcome", "missed")][..], float(stats.faults_missed.get()))];
+    page.counter("page_faults_total", "Page faults that samples stand for: of those kept, and of those that found no room.", &faults);
 }
 
 fn caches(page: &mut Page, source: &Source) {

@@ -10,6 +10,7 @@ pub(crate) mod cpu_times;
 pub(crate) mod cpus;
 pub(crate) mod error;
 pub(crate) mod event;
+pub(crate) mod faults;
 pub(crate) mod online;
 pub(crate) mod period;
 pub(crate) mod reading;

@@ -15,6 +15,7 @@ use crate::perf::close_on_exec;
 use crate::perf::cpus;
 use crate::perf::error::{OpenContext, OpenError};
 use crate::perf::event::{self, EventSpec, Features, Who};
+use crate::perf::faults::{FaultEvents, FaultSpec, FaultsError};
 use crate::perf::reading::{self, Reading};
 use crate::perf::ring::Ring;
 use crate::python::tap::{Tap, TapError, Threads};
@@ -73,6 +74,8 @@ pub(crate) struct Session {
     cpus: Vec<usize>,
     /// One for each open CPU, as long as they can be had; see [`Self::hang_bells`].
     bells: Option<BTreeMap<usize, Bell>>,
+    /// The events of page faults, where those are sampled.
+    faults: Option<FaultEvents>,
     spec: EventSpec,
     scope: Scope,
     context: OpenContext,
@@ -110,6 +113,7 @@ impl Session {
             ring_fds: Vec::new(),
             cpus: Vec::new(),
             bells: None,
+            faults: None,
             spec: event,
             scope: spec.scope,
             context,
@@ -168,6 +172,9 @@ impl Session {
             tap.attach(counter.as_raw_fd(), *cpu, *ring)?;
         }
         self.tap = Some(tap);
+        if let Some(Err(error)) = self.faults.as_mut().map(|faults| faults.tap(&threads, cpus)) {
+            tracing::warn!(%error, "page faults of python programs are shown without the interpreter's frames");
+        }
         Ok(threads)
     }
 
@@ -193,6 +200,18 @@ impl Session {
         self.bells.iter_mut().flat_map(BTreeMap::values_mut)
     }
 
+    /// Samples page faults as well, on all open CPUs, from now on.
+    pub(crate) fn watch_faults(&mut self, spec: FaultSpec) -> Result<(), FaultsError> {
+        let cpus: Vec<usize> = self.open_cpus().collect();
+        self.faults = Some(FaultEvents::open(spec, cpus.into_iter())?);
+        Ok(())
+    }
+
+    /// The events of page faults.
+    pub(crate) const fn faults(&self) -> Option<&FaultEvents> {
+        self.faults.as_ref()
+    }
+
     /// Starts sampling. Events that wait for an `execve` are left to it.
     pub(crate) fn enable(&mut self) -> Result<(), OpenError> {
         let enabled = self.counters.iter_mut().try_for_each(Counter::enable);
@@ -201,6 +220,7 @@ impl Session {
 
     /// Ends sampling; what the rings hold stays.
     pub(crate) fn disable(&mut self) -> io::Result<()> {
+        self.faults.as_mut().map_or(Ok(()), FaultEvents::disable)?;
         self.counters.iter_mut().try_for_each(Counter::disable)
     }
 
@@ -267,6 +287,9 @@ impl Session {
             self.add(who, &mut places)?;
         }
         self.tap_from(before);
+        if let Some(Err(error)) = self.faults.as_mut().map(|faults| faults.open_cpu(cpu)) {
+            tracing::warn!(cpu, %error, "page faults of a CPU are not sampled");
+        }
         if self.bells.is_some() {
             self.hang_bells();
         }
@@ -279,6 +302,9 @@ impl Session {
     pub(crate) fn close(&mut self, cpu: usize) -> bool {
         let Some(place) = self.cpus.iter().position(|known| *known == cpu) else { return false };
         if self.ring_fds[place] < 0 || !self.rings[place].is_empty() {
+            return false;
+        }
+        if self.faults.as_mut().is_some_and(|faults| !faults.close(cpu)) {
             return false;
         }
         let Ok(closed) = Ring::closed() else { return false };
@@ -319,14 +345,25 @@ impl Session {
         self.scope
     }
 
-    /// The rings.
+    /// The rings of the CPUs' samples.
     pub(crate) fn rings(&mut self) -> &mut [Ring] {
         &mut self.rings
     }
 
+    /// Those rings, and those of page faults.
+    pub(crate) fn all_rings(&mut self) -> (&mut [Ring], &mut [Ring]) {
+        (&mut self.rings, self.faults.as_mut().map_or(&mut [], FaultEvents::rings))
+    }
+
+    /// Size of all rings together in bytes.
+    pub(crate) fn rings_bytes(&self) -> usize {
+        self.rings.iter().map(Ring::size).sum::<usize>() + self.faults.as_ref().map_or(0, FaultEvents::rings_bytes)
+    }
+
     /// What to `poll(2)`: readable when a ring is filled up to its watermark.
-    pub(crate) fn ring_fds(&self) -> &[RawFd] {
-        &self.ring_fds
+    pub(crate) fn ring_fds(&self) -> impl Iterator<Item = RawFd> {
+        let faults = self.faults.as_ref().map_or(&[][..], FaultEvents::ring_fds);
+        self.ring_fds.iter().chain(faults).copied()
     }
 
     /// The event that was settled on.

@@ -14,8 +14,8 @@ use crate::python::process::{Content, Tracked};
 use crate::record::{Sample, Task};
 use crate::unwind::{FrameCode, Unwinder, UserFrame};
 
-/// CPUs whose records are kept: more than any kernel is built for.
-const MAX_CPUS: usize = 8192;
+/// CPUs whose records are kept: more than any kernel is built for, and as many again for their page faults.
+const MAX_CPUS: usize = 2 * crate::perf::cpus::MAX_CPUS;
 /// Places of a window that are remembered; beyond it all are found anew.
 const MAX_PLACES: usize = 1 << 18;
 

@@ -77,15 +77,20 @@ impl Tap {
         if std::fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() != FIRST_PID_NAMESPACE) {
             return Err(TapError::PidNamespace);
         }
-        let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
         #[allow(clippy::cast_possible_truncation, reason = "56")]
-        let threads = Map::create(MapKind::Hash, 4, ENTRY_SIZE as u32, MAX_THREADS).map_err(refused)?;
+        let threads = Threads(Map::create(MapKind::Hash, 4, ENTRY_SIZE as u32, MAX_THREADS).map_err(refused)?);
+        Ok((Self::load_for(&threads, cpus)?, threads))
+    }
+
+    /// Loads another program that knows the same threads, for events whose records go to other rings.
+    pub(crate) fn load_for(threads: &Threads, cpus: usize) -> Result<Self, TapError> {
+        let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
         let scratch = Map::create(MapKind::PerCpuArray, 4, SCRATCH_SIZE, 1).map_err(refused)?;
         let output = Map::create(MapKind::PerfEventArray, 4, 4, cpus.max(CPUS)).map_err(refused)?;
-        let maps = Maps { threads: threads.raw(), scratch: scratch.raw(), output: output.raw() };
+        let maps = Maps { threads: threads.0.raw(), scratch: scratch.raw(), output: output.raw() };
         let code = program::assemble(maps).map_err(|error| TapError::Refused(io::Error::other(error)))?;
         let program = bpf::load(&code, "flamekeeper_py").map_err(refused)?;
-        Ok((Self { program, output, outputs: BTreeMap::new(), _scratch: scratch }, Threads(threads)))
+        Ok(Self { program, output, outputs: BTreeMap::new(), _scratch: scratch })
     }
 
     /// Attaches the program to a sampling event of a CPU, whose records go to the ring of the event `ring`.

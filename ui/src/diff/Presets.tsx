@@ -4,6 +4,7 @@ import { apiUrl, getJson } from "../data/api";
 import { earlier, lengthOf, type By, type Side } from "../data/diffState";
 import { selectedValue, withValue } from "../data/selector";
 import { formatLocal, formatSpan } from "../data/time";
+import { typeName } from "../data/types";
 import { Choice } from "../explore/Choice";
 import { Icon } from "../explore/icons";
 import { Menu } from "../explore/Menu";
@@ -31,7 +32,7 @@ export function Presets() {
       <span class="spacer" />
       <label class="control select"><span class="control-key">Type</span>
         <select value={type} aria-label="Profile type" onChange={(e) => choose({ type: e.currentTarget.value })}>
-          {(kinds.includes(type) ? kinds : [type, ...kinds]).map((t) => <option key={t} value={t}>{t}</option>)}
+          {(kinds.includes(type) ? kinds : [type, ...kinds]).map((t) => <option key={t} value={t} title={t}>{typeName(t)}</option>)}
         </select>
       </label>
       <Choice label="Values" value={by} options={[["cores", "Rate", "for each host and second of it: what it costs"], ["share", "Share", "of each side's total: what it is made of"]]} onChange={(value) => go({ by: value as By, requests_a: "", requests_b: "" }, "replace")}><Requests /></Choice>

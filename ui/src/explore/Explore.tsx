@@ -17,7 +17,7 @@ import { ACTIONS, KEYS } from "./keys";
 import { Legend } from "./Legend";
 import { openMenu } from "./menuState";
 import { Progress } from "./Progress";
-import { QueryBar } from "./QueryBar";
+import { QueryBar, TypeNote } from "./QueryBar";
 import { PaneState } from "./States";
 import { graph, stale, state, wholeState } from "./store";
 import { dark } from "./theme";
@@ -37,6 +37,7 @@ export function Explore() {
       <Header />
       <main class="explore-main">
         <QueryBar />
+        <TypeNote />
         <Progress {...wholeState.value} />
         <TimeSeries />
         <Toolbar />

@@ -1,5 +1,6 @@
 import { useState } from "preact/hooks";
 import { selectedValue, withValue } from "../data/selector";
+import { typeName, typeNote } from "../data/types";
 import { formatCount, formatShare } from "../data/units";
 import { Meter } from "./Amount";
 import { Icon } from "./icons";
@@ -64,10 +65,16 @@ function TypePicker() {
   return (
     <label class="control select"><span class="control-key">Type</span>
       <select value={type} aria-label="Profile type" onChange={(e) => reselect({ type: e.currentTarget.value })}>
-        {all.map((t) => <option key={t} value={t}>{t}</option>)}
+        {all.map((t) => <option key={t} value={t} title={t}>{typeName(t)}</option>)}
       </select>
     </label>
   );
+}
+
+/** What is to be known of the type before anything is concluded from it, where there is something. */
+export function TypeNote() {
+  const note = typeNote(state.value.type);
+  return note === "" ? null : <p class="type-note quiet" data-testid="type-note">{note}</p>;
 }
 
 function RangePicker() {

@@ -1,6 +1,6 @@
 //! The stack of a sample, as locations of the current window's tables.
 
-use flamekeeper_profile::{Avma, Caveat, StackEnd, StopReason};
+use flamekeeper_profile::{Avma, StackEnd, StopReason};
 
 use crate::engine::frames;
 use crate::python::{Outcome, Unwound};
@@ -18,10 +18,11 @@ impl Sampler {
         }
     }
 
-    pub(super) fn user_part(&mut self, sample: &Sample<'_>) -> StackEnd {
+    /// The user's part: how it ends, and whether frames of an interpreter are missing from it.
+    pub(super) fn user_part(&mut self, sample: &Sample<'_>) -> (StackEnd, bool) {
         let process = self.processes.of_sample(sample.task.pid, sample.time);
         if process.kernel_thread {
-            return StackEnd::Root;
+            return (StackEnd::Root, false);
         }
         let mut end = self.unwinder.unwind(process, sample, &mut self.frames);
         if end == StackEnd::Truncated(StopReason::NoMapping) && self.processes.rescan(sample.task.pid, sample.time) {
@@ -41,9 +42,6 @@ impl Sampler {
         if python != Outcome::NotPython || java() {
             // The memory of these is read as it is when the records are.
             self.urgent = self.urgent.max(sample.time);
-        }
-        if let Outcome::Missing(_) = python {
-            self.fold.ledger().note(Caveat::InterpreterFrames, 1);
         }
         let mut places = self.unwinder.places(self.fold.serial());
         for (index, frame) in self.frames.iter().enumerate() {
@@ -65,6 +63,6 @@ impl Sampler {
             }
         }
         self.unwinder.keep_places(places);
-        python.end(end)
+        (python.end(end), matches!(python, Outcome::Missing(_)))
     }
 }
