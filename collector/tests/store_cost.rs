@@ -142,13 +142,12 @@ fn bodies(fleet: &Fleet, from: Timestamp) -> (Vec<Vec<u8>>, u64) {
 }
 
 /// The full minutes, as bodies that agents would send; prints what they took.
-fn ingest(store: &EmbeddedStore) -> u64 {
-    let fleet = Fleet::new(0..SERVICES);
+fn ingest(store: &EmbeddedStore, fleet: &Fleet) -> u64 {
     let (mut rows, mut cpu, mut wall, mut bytes) = (0, 0.0, 0.0, 0);
     let all = Mutex::new(Vec::new());
     for window in 0..FULL_MINUTES * 6 {
         let from = Timestamp(END.0 - FULL_MINUTES * MINUTE + window * 10 * SECOND);
-        let (bodies, made) = bodies(&fleet, from);
+        let (bodies, made) = bodies(fleet, from);
         rows += made;
         bytes += bodies.iter().map(Vec::len).sum::<usize>();
         let (cpu_before, start, next) = (cpu_seconds(), Instant::now(), AtomicU64::new(0));
@@ -162,7 +161,9 @@ fn ingest(store: &EmbeddedStore) -> u64 {
                 });
             }
         });
-        cpu += cpu_seconds() - cpu_before;
+        let took = cpu_seconds() - cpu_before;
+        eprintln!("window {window}: {:.0} rows per CPU second", made as f64 / took);
+        cpu += took;
         wall += start.elapsed().as_secs_f64();
     }
     let all = all.into_inner().unwrap();
@@ -218,6 +219,14 @@ fn ask(store: &EmbeddedStore, window: Window, selector: &str) -> (String, u64, u
     (took, answer.0, answer.1)
 }
 
+/// Prints what storing costs by itself: the full minutes of the fleet in a store that has nothing yet.
+#[test]
+#[ignore = "a measurement, of a release build"]
+fn cost_of_ingest() {
+    let folder = tempfile::tempdir().unwrap();
+    ingest(&open(folder.path()), &Fleet::new(0..SERVICES));
+}
+
 /// Prints what storing, deriving and asking cost.
 #[test]
 #[ignore = "a measurement, of a release build"]
@@ -226,7 +235,7 @@ fn cost_of_a_fleet() {
     let store = open(folder.path());
     past(&store);
     roll_up(&store, "a week of one service", Timestamp(END.0 - FULL_MINUTES * MINUTE));
-    let rows = ingest(&store);
+    let rows = ingest(&store, &Fleet::new(0..SERVICES));
     roll_up(&store, "the full minutes", END);
     for (what, length) in [("10 min", 10 * MINUTE), ("1 h", HOUR), ("24 h", DAY), ("7 d", 7 * DAY)] {
         let window = Window::new(Timestamp(END.0 - length), END);

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use hashbrown::hash_table::{Entry, VacantEntry};
 use indexmap::Equivalent;
 
 /// A handle into a [`Table`] of `T`. It means nothing in another table.
@@ -60,6 +61,15 @@ impl<T> Hash for Id<T> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u32(self.index);
     }
+
+    /// Two at once: stacks are slices of some thirty handles, and a hasher takes the same time for 64 bits as for 32.
+    fn hash_slice<H: Hasher>(ids: &[Self], state: &mut H) {
+        let (pairs, rest) = ids.as_chunks::<2>();
+        for [low, high] in pairs {
+            state.write_u64(u64::from(low.index) | u64::from(high.index) << 32);
+        }
+        rest.iter().for_each(|id| id.hash(state));
+    }
 }
 impl<T> fmt::Debug for Id<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,8 +108,12 @@ impl<T: Eq + Hash> Table<T> {
     /// When the table holds [`Self::MAX_LEN`] elements, which no bounded input reaches.
     pub fn intern(&mut self, element: T) -> Id<T> {
         let hash = self.hasher.hash_one(&element);
-        let place = self.places.find(hash, |place| self.elements[*place as usize] == element).copied();
-        place.map_or_else(|| self.add(hash, element), Id::new)
+        let Self { elements, places, hasher } = self;
+        let rehash = |place: &u32| hasher.hash_one(&elements[*place as usize]);
+        match places.entry(hash, |place| elements[*place as usize] == element, rehash) {
+            Entry::Occupied(place) => Id::new(*place.get()),
+            Entry::Vacant(place) => add(elements, place, element),
+        }
     }
 
     /// The handle of the element equivalent to `key`; `make` builds it only where it is new.
@@ -111,7 +125,12 @@ impl<T: Eq + Hash> Table<T> {
         Q: Hash + Equivalent<T> + ?Sized,
     {
         let hash = self.hasher.hash_one(key);
-        self.place(hash, key).map_or_else(|| self.add(hash, make()), Id::new)
+        let Self { elements, places, hasher } = self;
+        let rehash = |place: &u32| hasher.hash_one(&elements[*place as usize]);
+        match places.entry(hash, |place| key.equivalent(&elements[*place as usize]), rehash) {
+            Entry::Occupied(place) => Id::new(*place.get()),
+            Entry::Vacant(place) => add(elements, place, make()),
+        }
     }
 
     /// The handle of the element equivalent to `key`, if it is there.
@@ -119,22 +138,8 @@ impl<T: Eq + Hash> Table<T> {
     where
         Q: Hash + Equivalent<T> + ?Sized,
     {
-        self.place(self.hasher.hash_one(key), key).map(Id::new)
-    }
-
-    fn place<Q>(&self, hash: u64, key: &Q) -> Option<u32>
-    where
-        Q: Equivalent<T> + ?Sized,
-    {
-        self.places.find(hash, |place| key.equivalent(&self.elements[*place as usize])).copied()
-    }
-
-    /// Adds an element that is not there.
-    fn add(&mut self, hash: u64, element: T) -> Id<T> {
-        let id = Self::id(self.elements.len());
-        self.elements.push(element);
-        self.places.insert_unique(hash, id.raw(), |place| self.hasher.hash_one(&self.elements[*place as usize]));
-        id
+        let equal = |place: &u32| key.equivalent(&self.elements[*place as usize]);
+        self.places.find(self.hasher.hash_one(key), equal).map(|place| Id::new(*place))
     }
 
     /// The element of a handle.
@@ -145,7 +150,7 @@ impl<T: Eq + Hash> Table<T> {
 
     /// All elements in the order of their handles.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (Id<T>, &T)> {
-        self.elements.iter().enumerate().map(|(index, element)| (Self::id(index), element))
+        self.elements.iter().enumerate().map(|(index, element)| (id(index), element))
     }
 
     /// How many elements there are.
@@ -159,12 +164,20 @@ impl<T: Eq + Hash> Table<T> {
     pub fn is_empty(&self) -> bool {
         self.elements.is_empty()
     }
+}
 
-    fn id(index: usize) -> Id<T> {
-        match u32::try_from(index) {
-            Ok(index) => Id::new(index),
-            Err(_) => unreachable!("a table of more than 2^32 elements"),
-        }
+/// Adds an element that is not there, at the place that was found for it.
+fn add<T>(elements: &mut Vec<T>, place: VacantEntry<'_, u32>, element: T) -> Id<T> {
+    let id = id(elements.len());
+    elements.push(element);
+    place.insert(id.raw());
+    id
+}
+
+fn id<T>(index: usize) -> Id<T> {
+    match u32::try_from(index) {
+        Ok(index) => Id::new(index),
+        Err(_) => unreachable!("a table of more than 2^32 elements"),
     }
 }
 

@@ -24,6 +24,8 @@ const ENTRY_BYTES: usize = 36;
 #[derive(Debug, Default)]
 pub(super) struct KnownStacks {
     units: HashMap<(u8, Option<u32>), u16, RandomState>,
+    /// The unit that was asked for last: neighbours mostly have the same.
+    last: Option<((u8, Option<u32>), u16)>,
     young: Generation,
     old: Generation,
     hasher: RandomState,
@@ -48,13 +50,23 @@ impl KnownStacks {
         if extended != address {
             return None;
         }
-        let next = u16::try_from(self.units.len() + 1).ok().filter(|next| *next < NUMBERED);
         let key = (kind.code(), object);
+        let unit = match self.last {
+            Some((last, unit)) if last == key => unit,
+            _ => self.unit(key)?,
+        };
+        Some(u64::from(unit) << ADDRESS_BITS | address & ((1 << ADDRESS_BITS) - 1))
+    }
+
+    /// The number of a kind and object; none where there is none left for a new one.
+    fn unit(&mut self, key: (u8, Option<u32>)) -> Option<u16> {
+        let next = u16::try_from(self.units.len() + 1).ok().filter(|next| *next < NUMBERED);
         let unit = match (self.units.get(&key), next) {
             (Some(unit), _) => *unit,
             (None, next) => *self.units.entry(key).or_insert(next?),
         };
-        Some(u64::from(unit) << ADDRESS_BITS | address & ((1 << ADDRESS_BITS) - 1))
+        self.last = Some((key, unit));
+        Some(unit)
     }
 
     /// The word of any other location.

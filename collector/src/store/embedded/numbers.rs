@@ -84,9 +84,12 @@ impl<'a> Numbers<'a> {
                 continue;
             }
             sought.words.push(KnownStacks::head(service, end));
-            for location in locations {
-                let word = self.word(*location)?;
-                sought.words.push(word);
+            let start = sought.words.len();
+            sought.words.extend(locations.iter().map(|location| self.words.get(location.index()).map_or(0, |word| *word)));
+            if sought.words[start..].contains(&0) {
+                for (word, location) in sought.words[start..].iter_mut().zip(locations) {
+                    *word = self.word(*location)?;
+                }
             }
             sought.stacks.push((place, sought.words.len()));
             numbers.push((0, *value));

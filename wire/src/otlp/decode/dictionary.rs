@@ -24,6 +24,8 @@ pub(super) struct Dictionary<'a> {
     stacks: Vec<Option<(StackEnd, StackId)>>,
     /// The attribute of a location that was looked at last, and the frame type that it states.
     kind: Option<(i32, Option<FrameKind>)>,
+    /// The locations of the stack at hand, as sent and as ours, kept for their memory.
+    indices: Vec<i32>,
     buffer: Vec<LocationId>,
 }
 
@@ -37,6 +39,7 @@ impl<'a> Dictionary<'a> {
             message,
             limits,
             kind: None,
+            indices: Vec::new(),
             buffer: Vec::new(),
         }
     }
@@ -99,13 +102,15 @@ impl<'a> Dictionary<'a> {
         {
             return Ok(*id);
         }
-        let indices = match (index, &*message.stacks) {
-            (0, []) => &[],
-            (_, stacks) => part(&message.stack_locations, entry(stacks, "stack", index)?),
-        };
+        let mut indices = std::mem::take(&mut self.indices);
+        indices.clear();
+        match (index, &*message.stacks) {
+            (0, []) => {}
+            (_, stacks) => message::stack(entry(stacks, "stack", index)?, |index| indices.push(index))?,
+        }
         check("locations in one stack", indices.len(), self.limits.stack_depth)?;
         self.buffer.clear();
-        for index in indices {
+        for index in &indices {
             let known = usize::try_from(*index).ok().and_then(|place| self.locations.get(place).copied().flatten());
             let location = match known {
                 Some(location) => location,
@@ -113,6 +118,7 @@ impl<'a> Dictionary<'a> {
             };
             self.buffer.push(location);
         }
+        self.indices = indices;
         let id = self.tables.intern_stack(&self.buffer, end);
         if let Some(known) = self.stacks.get_mut(place) {
             *known = Some((end, id));

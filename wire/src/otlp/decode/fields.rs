@@ -82,6 +82,9 @@ impl<'a> Fields<'a> {
     }
 
     /// The next field with its number; none at the end.
+    ///
+    /// Inlined, so that the small messages that are many in a batch are read without a call and a result in memory for each field.
+    #[inline(always)]
     pub(super) fn next(&mut self) -> Result<Option<(u32, Field<'a>)>, DecodeError> {
         if self.0.is_empty() {
             return Ok(None);
@@ -93,19 +96,27 @@ impl<'a> Fields<'a> {
         }
         let field = match key & 7 {
             0 => Field::Number(varint(&mut self.0)?),
-            1 => Field::Fixed(u64::from_le_bytes(*self.take(8)?.first_chunk().ok_or(CUT)?)),
             2 => {
                 let len = usize::try_from(varint(&mut self.0)?).unwrap_or(usize::MAX);
                 Field::Bytes(self.take(len)?)
             }
-            3 => {
-                skip_field(WireType::StartGroup, number, &mut self.0, DecodeContext::default())?;
-                Field::Foreign
-            }
-            5 => self.take(4).map(|_| Field::Foreign)?,
-            _ => return Err(WRONG_TYPE),
+            _ => self.rare(key)?,
         };
         Ok(Some((number, field)))
+    }
+
+    /// The value of a field that is neither a number of variable length nor bytes: few are.
+    #[inline(never)]
+    fn rare(&mut self, key: u32) -> Result<Field<'a>, DecodeError> {
+        match key & 7 {
+            1 => Ok(Field::Fixed(u64::from_le_bytes(*self.take(8)?.first_chunk().ok_or(CUT)?))),
+            3 => {
+                skip_field(WireType::StartGroup, key >> 3, &mut self.0, DecodeContext::default())?;
+                Ok(Field::Foreign)
+            }
+            5 => self.take(4).map(|_| Field::Foreign),
+            _ => Err(WRONG_TYPE),
+        }
     }
 
     fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
@@ -116,6 +127,7 @@ impl<'a> Fields<'a> {
 }
 
 /// Reads a number of variable length. Most in a batch take one to three bytes.
+#[inline]
 fn varint(bytes: &mut &[u8]) -> Result<u64, DecodeError> {
     match **bytes {
         [low, ref rest @ ..] if low < 0x80 => {
@@ -130,8 +142,13 @@ fn varint(bytes: &mut &[u8]) -> Result<u64, DecodeError> {
             *bytes = rest;
             Ok(u64::from(low & 0x7f) | u64::from(mid & 0x7f) << 7 | u64::from(high) << 14)
         }
-        _ => Ok(decode_varint(bytes)?),
+        _ => long_varint(bytes),
     }
+}
+
+#[cold]
+fn long_varint(bytes: &mut &[u8]) -> Result<u64, DecodeError> {
+    Ok(decode_varint(bytes)?)
 }
 
 #[cfg(test)]

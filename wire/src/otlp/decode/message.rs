@@ -43,9 +43,8 @@ pub(super) struct Message<'a> {
     pub(super) functions: Vec<Function>,
     pub(super) strings: Vec<&'a str>,
     pub(super) attributes: Vec<otlp::KeyValueAndUnit>,
-    /// For each stack the part of `stack_locations` that it is.
-    pub(super) stacks: Vec<Range<u32>>,
-    pub(super) stack_locations: Vec<i32>,
+    /// Stacks as they were sent: [`stack`] reads them where they are needed, while they are in the CPU's cache.
+    pub(super) stacks: Vec<&'a [u8]>,
 }
 
 impl<'a> Message<'a> {
@@ -63,7 +62,7 @@ impl<'a> Message<'a> {
                     self.strings.push(text);
                 }
                 6 => self.attributes.push(otlp::KeyValueAndUnit::decode(field.bytes()?)?),
-                7 => self.stack(field.bytes()?)?,
+                7 => self.stacks.push(field.bytes()?),
                 _ => {}
             }
         }
@@ -96,18 +95,17 @@ impl<'a> Message<'a> {
         self.locations.push(location);
         Ok(())
     }
+}
 
-    fn stack(&mut self, message: &[u8]) -> Result<(), DecodeError> {
-        let start = self.stack_locations.len();
-        let mut fields = Fields::new(message);
-        while let Some((number, field)) = fields.next()? {
-            if number == 1 {
-                field.numbers(|index| self.stack_locations.push(truncated(index)))?;
-            }
+/// Hands out the indexes of a stack's locations.
+pub(super) fn stack(message: &[u8], mut visit: impl FnMut(i32)) -> Result<(), DecodeError> {
+    let mut fields = Fields::new(message);
+    while let Some((number, field)) = fields.next()? {
+        if number == 1 {
+            field.numbers(|index| visit(truncated(index)))?;
         }
-        self.stacks.push(range(start, self.stack_locations.len())?);
-        Ok(())
     }
+    Ok(())
 }
 
 /// A part of a flat table. A body is bounded far below 2^32 bytes, so that its entries can be counted in 32 bits.

@@ -92,8 +92,12 @@ fn compare_dictionary(theirs: &otlp::ProfilesDictionary, ours: &Message<'_>) {
         file: function.filename_strindex,
     });
     assert!(functions.eq(ours.functions.iter().copied()));
-    let stacks = ours.stacks.iter().map(|stack| part(&ours.stack_locations, stack));
-    assert!(theirs.stack_table.iter().map(|stack| &*stack.location_indices).eq(stacks));
+    let stacks = ours.stacks.iter().map(|message| {
+        let mut indices = Vec::new();
+        stack(message, |index| indices.push(index)).unwrap();
+        indices
+    });
+    assert!(theirs.stack_table.iter().map(|stack| stack.location_indices.clone()).eq(stacks));
     assert_eq!(theirs.location_table.len(), ours.locations.len());
     for (theirs, location) in theirs.location_table.iter().zip(&ours.locations) {
         assert_eq!((theirs.mapping_index, theirs.address), (location.mapping, location.address));
