@@ -78,6 +78,12 @@ impl Dictionary {
         })
     }
 
+    /// Whether it has no entry at all.
+    fn is_empty(&self) -> Result<bool, StoreError> {
+        let first = self.keyspace.prefix(self.tag.as_slice()).next();
+        first.map_or(Ok(true), |entry| entry.key().map(|_| false)).map_err(engine("read a dictionary"))
+    }
+
     /// One more than the greatest number that was given.
     pub(super) fn next(&self, prefix: &[u8]) -> Result<u32, StoreError> {
         let Some(last) = self.keyspace.prefix([self.tag.as_slice(), prefix].concat()).next_back() else { return Ok(0) };
@@ -99,9 +105,14 @@ fn last_number(key: &[u8]) -> Option<u32> {
 ///
 /// What was used lately is in memory, in two generations: a full young one becomes the old one, whose entries return to the young
 /// one when they are used. So a working set of up to two generations is never read from the disk, and a larger one is not lost as a whole.
+/// As long as all entries that a dictionary has are in memory, what is not there is new, and not looked for on disk.
 #[derive(Debug)]
 pub(super) struct Interner {
     dictionary: Dictionary,
+    /// Whether the dictionary had no entry when this began, so that all it has were added by this.
+    began_empty: bool,
+    /// Whether a generation was given up.
+    forgot: bool,
     young: Cache,
     old: Cache,
     /// The next number within each prefix.
@@ -111,8 +122,10 @@ pub(super) struct Interner {
 }
 
 impl Interner {
-    pub(super) fn new(dictionary: Dictionary) -> Self {
-        Self { dictionary, young: Cache::default(), old: Cache::default(), next: Cache::default(), key: Vec::new() }
+    pub(super) fn new(dictionary: Dictionary) -> Result<Self, StoreError> {
+        let (young, old, next) = (Cache::default(), Cache::default(), Cache::default());
+        let began_empty = dictionary.is_empty()?;
+        Ok(Self { dictionary, began_empty, forgot: false, young, old, next, key: Vec::new() })
     }
 
     /// The number of a content; a new one is added to `batch`.
@@ -130,14 +143,17 @@ impl Interner {
         self.with_key(prefix, write, |interner, content, key| interner.find_or_add(batch, prefix, content, key))
     }
 
-    /// The same, not kept in memory: the caller remembers it, at least until the batch is written.
+    /// The same for a content that the caller does not remember, not kept in memory: the caller does that, at least until the batch is
+    /// written. `forgot` says whether it has forgotten any that came before.
     pub(super) fn intern_uncached(
         &mut self,
         batch: &mut OwnedWriteBatch,
         prefix: &[u8],
+        forgot: bool,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Result<u32, StoreError> {
-        self.with_key(prefix, write, |interner, content, key| interner.read_or_add(batch, prefix, content, key))
+        let is_new = self.began_empty && !forgot;
+        self.with_key(prefix, write, |interner, content, key| interner.read_or_add(batch, prefix, is_new, (content, key)))
     }
 
     /// Hands out the key of a content, and where in it the content begins.
@@ -164,17 +180,25 @@ impl Interner {
         }
         let number = match self.old.remove(key) {
             Some(number) => number,
-            None => self.read_or_add(batch, prefix, content, key)?,
+            None => self.read_or_add(batch, prefix, self.began_empty && !self.forgot, (content, key))?,
         };
         self.young.insert(key, number);
         Ok(number)
     }
 
-    fn read_or_add(&mut self, batch: &mut OwnedWriteBatch, prefix: &[u8], content: usize, key: &[u8]) -> Result<u32, StoreError> {
+    /// The number of a key, in which the content begins there; it is not looked for where it is known to be new.
+    fn read_or_add(
+        &mut self,
+        batch: &mut OwnedWriteBatch,
+        prefix: &[u8],
+        is_new: bool,
+        (content, key): (usize, &[u8]),
+    ) -> Result<u32, StoreError> {
         if key.len() > MAX_KEY {
             return Err(StoreError::TooLong { what: self.dictionary.name, bytes: key.len(), limit: MAX_KEY });
         }
-        match self.dictionary.number_of(key)? {
+        let known = if is_new { None } else { self.dictionary.number_of(key)? };
+        match known {
             Some(number) => Ok(number),
             None => self.add(batch, prefix, &key[content..], key),
         }
@@ -195,6 +219,7 @@ impl Interner {
     /// Keeps each generation below so many bytes. Only between batches: the young one holds what the open batch has added.
     pub(super) fn trim(&mut self, generation_bytes: usize) {
         if self.young.bytes() > generation_bytes {
+            self.forgot |= self.old.bytes() > 0;
             self.old = std::mem::take(&mut self.young);
         }
     }

@@ -30,18 +30,18 @@ pub(super) struct Interners {
 }
 
 impl Interners {
-    fn new(words: Words) -> Self {
-        Self {
-            texts: Interner::new(words.texts),
-            objects: Interner::new(words.objects),
-            locations: Interner::new(words.locations),
-            stacks: Interner::new(words.stacks),
+    fn new(words: Words) -> Result<Self, StoreError> {
+        Ok(Self {
+            texts: Interner::new(words.texts)?,
+            objects: Interner::new(words.objects)?,
+            locations: Interner::new(words.locations)?,
+            stacks: Interner::new(words.stacks)?,
             known: KnownStacks::default(),
-            services: Interner::new(words.services),
-            types: Interner::new(words.types),
-            series: Interner::new(words.series),
-            hosts: Interner::new(words.hosts),
-        }
+            services: Interner::new(words.services)?,
+            types: Interner::new(words.types)?,
+            series: Interner::new(words.series)?,
+            hosts: Interner::new(words.hosts)?,
+        })
     }
 
     fn trim(&mut self, generation_bytes: usize) {
@@ -83,7 +83,7 @@ impl InternersBySlot {
         let slot = Slot::of(Kind::Words, at);
         let interners = match self.slots.remove(&slot) {
             Some((_, interners)) => interners,
-            None => Interners::new(Words::new(&keyspaces.slot(Kind::Words, at)?)),
+            None => Interners::new(Words::new(&keyspaces.slot(Kind::Words, at)?))?,
         };
         while self.slots.len() >= MOST_SLOTS {
             let oldest = self.slots.iter().min_by_key(|(_, (used, _))| *used).map(|(slot, _)| *slot);

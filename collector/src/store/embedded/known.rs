@@ -28,6 +28,7 @@ pub(super) struct KnownStacks {
     last: Option<((u8, Option<u32>), u16)>,
     young: Generation,
     old: Generation,
+    forgot: bool,
     hasher: RandomState,
 }
 
@@ -82,19 +83,25 @@ impl KnownStacks {
     pub(super) fn find(&mut self, stack: StackWords<'_>) -> Option<u32> {
         self.young.find(stack).or_else(|| {
             let number = self.old.find(stack)?;
-            self.young.insert(stack, number);
+            self.insert(stack, number);
             Some(number)
         })
     }
 
     /// Remembers a stack that [`Self::find`] did not find.
     pub(super) fn insert(&mut self, stack: StackWords<'_>, number: u32) {
-        self.young.insert(stack, number);
+        self.forgot |= !self.young.insert(stack, number);
+    }
+
+    /// Whether any stack that was inserted is not found any more.
+    pub(super) const fn forgot(&self) -> bool {
+        self.forgot
     }
 
     /// Keeps each generation below so many bytes. Only between batches: the young one holds what the open batch has added.
     pub(super) fn trim(&mut self, generation_bytes: usize) {
         if self.young.bytes() > generation_bytes {
+            self.forgot |= self.old.bytes() > 0;
             self.old = std::mem::take(&mut self.young);
         }
     }
@@ -124,12 +131,13 @@ impl Generation {
         self.table.find(stack.hash, is_same).map(|entry| entry.number)
     }
 
-    fn insert(&mut self, stack: StackWords<'_>, number: u32) {
-        // A stack that is too long for this is looked up the long way each time.
-        let Ok(len) = u32::try_from(stack.words.len()) else { return };
+    /// Whether it is remembered: a stack that is too long for this is looked up the long way each time.
+    fn insert(&mut self, stack: StackWords<'_>, number: u32) -> bool {
+        let Ok(len) = u32::try_from(stack.words.len()) else { return false };
         let entry = Entry { hash: stack.hash, start: self.words.len(), len, number };
         self.words.extend_from_slice(stack.words);
         self.table.insert_unique(stack.hash, entry, |entry| entry.hash);
+        true
     }
 
     fn bytes(&self) -> usize {
@@ -178,8 +186,10 @@ mod tests {
         known.trim(usize::MAX);
         assert_eq!(find(&mut known, &stacks[5][..2]), None);
         known.trim(1);
+        assert!(!known.forgot());
         assert_eq!(find(&mut known, &stacks[5]), Some(5));
         known.trim(1);
+        assert!(known.forgot());
         assert_eq!([4, 5, 6].map(|number| find(&mut known, &stacks[number])), [None, Some(5), None]);
         assert!(known.young.bytes() > 3 * 8);
     }

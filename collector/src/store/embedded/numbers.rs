@@ -1,7 +1,7 @@
 //! From the handles of a batch to the numbers of the store.
 
 use fjall::OwnedWriteBatch;
-use flamekeeper_profile::{LocationId, Object, ObjectId, Series, StackEnd, StackId, StringId, Tables, Timestamp, label};
+use flamekeeper_profile::{FrameKind, LocationId, Object, ObjectId, Series, StackEnd, StackId, StringId, Tables, Timestamp, label};
 
 use super::append::text_content;
 use super::interners::Interners;
@@ -125,7 +125,8 @@ impl<'a> Numbers<'a> {
             numbers.push(self.location(*location)?);
         }
         let put = |out: &mut Vec<u8>| put_stack(out, &numbers, end);
-        let number = self.interners.stacks.intern_uncached(self.write, &service.to_be_bytes(), put)?;
+        let forgot = self.interners.known.forgot();
+        let number = self.interners.stacks.intern_uncached(self.write, &service.to_be_bytes(), forgot, put)?;
         self.content = numbers;
         self.interners.known.insert(words, number);
         Ok(number)
@@ -141,7 +142,9 @@ impl<'a> Numbers<'a> {
                 let object = location.object.map(|object| self.object(object)).transpose()?;
                 self.interners.known.address(location.kind, object, location.address.0)
             }
-            _ => None,
+            // As [`Self::location`] has it: equal locations must have equal words.
+            None => self.interners.known.address(FrameKind::Other, None, 0),
+            Some(_) => None,
         };
         let word = match word {
             Some(word) => word,
@@ -159,7 +162,7 @@ impl<'a> Numbers<'a> {
         }
         let tables = self.tables;
         let record = match tables.location(id) {
-            None => LocationRecord { kind: flamekeeper_profile::FrameKind::Other, object: None, address: 0, lines: Vec::new() },
+            None => LocationRecord { kind: FrameKind::Other, object: None, address: 0, lines: Vec::new() },
             Some(location) => LocationRecord {
                 kind: location.kind,
                 object: location.object.map(|object| self.object(object)).transpose()?,

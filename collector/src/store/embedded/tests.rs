@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use flamekeeper_profile::{AgentFigures, FrameKind, Labels, Ledger, SampleType, Series, StackEnd, Svma, Tables};
+use flamekeeper_profile::{AgentFigures, FrameKind, Labels, Ledger, LocationId, SampleType, Series, StackEnd, Svma, Tables};
 
 use super::tier::HOUR;
 use super::*;
@@ -51,6 +51,43 @@ fn a_clock_far_ahead_deletes_nothing() {
     assert_eq!(store.trusted(later), later);
     store.roll_up(later.saturating_add(HOUR)).unwrap();
     assert!(store.retain(&retention, store.trusted(later.saturating_add(HOUR))).unwrap().slots > 0);
+}
+
+/// A batch of eight stacks, of which neighbours in `number` share seven: with an address, a name, a location of nowhere, and what equals that.
+fn neighbours(number: u64) -> Batch {
+    let mut batch = batch(START);
+    let tables = &mut batch.tables;
+    let named = tables.intern_named(FrameKind::Kernel, None, Svma(1), "schedule");
+    let other = tables.intern_address(FrameKind::Other, None, Svma(0));
+    let mut values = Vec::new();
+    for address in number..number + 8 {
+        let object = tables.intern_object(None, &format!("/bin/{}", address % 3));
+        let location = tables.intern_address(FrameKind::Native, Some(object), Svma(address));
+        let root = if number.is_multiple_of(2) { other } else { LocationId::new(u32::MAX) };
+        values.push((tables.intern_stack(&[location, named, root], StackEnd::Root), 1));
+    }
+    batch.series[0].values = values;
+    batch
+}
+
+/// What a batch holds has one number, whether the writer remembers all of the dictionaries, has forgotten a part, or found them on disk.
+#[test]
+fn contents_have_one_number() {
+    for dictionary_bytes in [0, 3_000, 128 << 20] {
+        let folder = tempfile::tempdir().unwrap();
+        for round in 0..3 {
+            let store = EmbeddedStore::open(folder.path(), StoreLimits { dictionary_bytes, ..StoreLimits::default() }).unwrap();
+            for number in 0..8 {
+                store.append(&id(round * 8 + number), neighbours(round * 4 + number)).unwrap();
+            }
+            let checked = store.check().unwrap();
+            assert_eq!(checked.damaged, 0, "{dictionary_bytes} {round} {checked:?}");
+        }
+        let store = EmbeddedStore::open(folder.path(), StoreLimits::default()).unwrap();
+        let merged = store.merged(&everything()).unwrap().merged;
+        // The last batch begins with address 15, so that there are those below 23.
+        assert_eq!((merged.values().count(), merged.total().samples), (23, 3 * 8 * 8));
+    }
 }
 
 /// A question whose asker has left, or whose time is over, ends with that and not with an answer.
