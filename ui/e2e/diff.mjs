@@ -158,6 +158,21 @@ async function check(page) {
     await until(page, "the exact tree is not drawn", async () => (await page.evaluate(() => window.__flamekeeper.nodes)) !== before && (await page.locator(".pruned").count()) === 0);
     need(parameter(page, "path")?.includes("narrow"), page.url());
   });
+  if (NARROW) await step("on paper a diff has its first hundred functions, and when each side was", async () => {
+    await page.locator("[aria-label=Layout] [data-choice=split]").click();
+    await page.locator("[data-testid=diff-table] .row").first().waitFor({ timeout });
+    const rows = () => page.locator("[data-testid=diff-table] .table-space .row").count();
+    const screen = await rows();
+    await page.emulateMedia({ media: "print" });
+    // What depends on it is drawn within the event: the browser does not wait.
+    const printed = await page.evaluate(() => (window.dispatchEvent(new Event("beforeprint")), document.querySelectorAll("[data-testid=diff-table] .table-space .row").length));
+    need(printed === 100 && screen < 100, `${printed} rows on paper, ${screen} on the screen`);
+    need(await page.getByTestId("range-a").isVisible(), "the time of A is not on paper");
+    need(!(await page.getByTestId("report").isVisible()), "a menu is on paper");
+    await page.evaluate(() => window.dispatchEvent(new Event("afterprint")));
+    await page.emulateMedia({ media: null });
+    need((await rows()) < 100, `${await rows()} rows on the screen after`);
+  });
   await step("a side without samples is told, with a way out", async () => {
     await page.goto(`${BASE_URL}/diff?query_a=${encodeURIComponent('{service="none"}')}&query_b=${encodeURIComponent(`{service="${SERVICE}"}`)}`);
     await page.getByTestId("empty").getByText("A has no samples").waitFor({ timeout });

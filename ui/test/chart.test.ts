@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { clock, timeTicks, valueTicks } from "../src/chart/ticks";
+import { byteTicks, clock, timeTicks, valueTicks } from "../src/chart/ticks";
 
 describe("axes", () => {
   it("have values by steps of 1, 2 or 5", () => {
@@ -8,6 +8,15 @@ describe("axes", () => {
     expect(valueTicks(100, 5)).toEqual([0, 20, 40, 60, 80, 100]);
     expect(valueTicks(0.0035, 4).map((v) => v.toFixed(3))).toEqual(["0.000", "0.001", "0.002", "0.003"]);
     expect([valueTicks(0, 4), valueTicks(Number.NaN, 4)]).toEqual([[0], [0]]);
+  });
+  it("have bytes by steps that are round in their binary unit", () => {
+    const [KIB, MIB, GIB] = [1024, 1024 ** 2, 1024 ** 3];
+    expect(byteTicks(300 * MIB, 4)).toEqual([0, 100 * MIB, 200 * MIB, 300 * MIB]);
+    expect(byteTicks(4.4 * GIB, 4)).toEqual([0, 2 * GIB, 4 * GIB]);
+    expect(byteTicks(2.9 * GIB, 4)).toEqual([0, GIB, 2 * GIB]);
+    expect(byteTicks(3 * KIB, 4)).toEqual([0, KIB, 2 * KIB, 3 * KIB]);
+    expect(byteTicks(3, 4)).toEqual([0, 1, 2, 3]);
+    expect([byteTicks(0, 4), byteTicks(Number.NaN, 4)]).toEqual([[0], [0]]);
   });
   it("have round times, as many as there is room for", () => {
     const ticks = timeTicks(1764000007, 1764000907, 15);

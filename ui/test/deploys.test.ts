@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Deploy } from "../src/data/answers";
-import { deployText, deployUrl, lastDeploys, markersOf, shortVersion } from "../src/data/deploys";
+import { deployText, deployUrl, lastDeploys, labelRoom, markersOf, shortVersion } from "../src/data/deploys";
 import { parseDiff } from "../src/data/diffState";
 
 const NOW = 1_764_000_000;
@@ -32,5 +32,8 @@ describe("deploys", () => {
     const markers = markersOf([...list, deploy("old", "1", NOW - 2000)], NOW - 1000, NOW, 0.15);
     expect(markers.map(({ at, deploys }) => [at, deploys.map((d) => d.service).join(" ")])).toEqual([[0.1, "api worker"], [0.9, "api api"]]);
     expect(markersOf(list, NOW, NOW, 0.1)).toEqual([]);
+    const rooms = labelRoom([0.25, 0.5, 0.875, 1].map((at) => ({ at })));
+    expect(rooms.map(({ late, room }) => [late, room])).toEqual([[false, 0.25], [false, 0.1875], [true, 0.1875], [true, 0.125]]);
+    expect(labelRoom([{ at: 0.5 }])).toEqual([{ late: false, room: 1 }]);
   });
 });

@@ -1,5 +1,5 @@
 import type { Stack } from "../data/stack";
-import { clock, timeTicks, valueTicks } from "./ticks";
+import { clock, timeTicks } from "./ticks";
 
 /** What a chart shows: a span of time, and how it is painted. */
 export interface Scene {
@@ -17,13 +17,15 @@ export interface StackScene {
   readonly to: number;
   /** The fill of a series by its index; -1 is the rest. */
   readonly color: (series: number) => string;
+  /** Where lines stand: values from 0, at most so many steps. */
+  readonly ticks: (max: number, most: number) => number[];
   readonly label: (value: number) => string;
   readonly ink: string;
   readonly line: string;
 }
 
 /** CSS pixels on both sides of the plot. */
-export const LEFT = 52;
+export const LEFT = 60;
 export const RIGHT = 20;
 export const TOP = 8;
 const BOTTOM = 20;
@@ -156,14 +158,14 @@ function paint(ctx: CanvasRenderingContext2D, scene: StackScene, wide: number, h
   });
 }
 
-function paintValues(ctx: CanvasRenderingContext2D, { label, ink, line }: StackScene, wide: number, high: number, max: number, y: (v: number) => number): void {
+function paintValues(ctx: CanvasRenderingContext2D, { ticks, label, ink, line }: StackScene, wide: number, high: number, max: number, y: (v: number) => number): void {
   ctx.fillStyle = ink;
   ctx.strokeStyle = line;
   ctx.lineWidth = 1;
   ctx.beginPath();
   ctx.textAlign = "right";
   ctx.textBaseline = "middle";
-  for (const v of valueTicks(max, Math.floor(high / 26))) {
+  for (const v of ticks(max, Math.floor(high / 26))) {
     const at = Math.round(y(v)) + 0.5;
     ctx.moveTo(LEFT, at);
     ctx.lineTo(LEFT + wide, at);

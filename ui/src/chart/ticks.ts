@@ -21,6 +21,18 @@ export function valueTicks(max: number, most: number): number[] {
   return Array.from({ length: Math.floor(max / step + 1e-9) + 1 }, (_, i) => i * step);
 }
 
+// Steps between two units of bytes, each 1024 times the one below.
+const BYTE_STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500];
+
+/** The same for bytes: steps that are round in the binary unit that they are told in. */
+export function byteTicks(max: number, most: number): number[] {
+  if (!(max > 0)) return [0];
+  const rough = max / Math.max(1, most);
+  const unit = 1024 ** Math.max(0, Math.floor(Math.log2(rough) / 10));
+  const step = unit * (BYTE_STEPS.find((m) => m * unit >= rough * (1 - 1e-9)) ?? 1024);
+  return Array.from({ length: Math.floor(max / step + 1e-9) + 1 }, (_, i) => i * step);
+}
+
 /** A time on the axis: seconds only where the line stands between minutes, the day at midnight of long windows. */
 export function clock(seconds: number, span: number): string {
   const date = new Date(seconds * 1000);

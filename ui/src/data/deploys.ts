@@ -65,3 +65,18 @@ export function markersOf(deploys: readonly Deploy[], from: number, to: number, 
   }
   return markers;
 }
+
+// A label that would leave the axis on the right stands left of its line.
+const LATE = 0.85;
+
+/** On which side of its line each marker's label stands, and how much of the axis it may take: two labels between the same lines share that. */
+export function labelRoom(markers: readonly Pick<Marker, "at">[]): { late: boolean; room: number }[] {
+  const isLate = (i: number) => markers[i].at > LATE;
+  return markers.map(({ at }, i) => {
+    const late = isLate(i);
+    const other = late ? i - 1 : i + 1;
+    if (other < 0 || other >= markers.length) return { late, room: 1 };
+    const between = Math.abs(markers[other].at - at);
+    return { late, room: isLate(other) === late ? between : between / 2 };
+  });
+}

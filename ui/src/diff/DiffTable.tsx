@@ -5,6 +5,7 @@ import { formatChange, formatIn, formatRatio, unitOf, VERDICTS } from "../data/d
 import { visibleRows } from "../data/rows";
 import { formatCount } from "../data/units";
 import { openFunctionMenu } from "../explore/menuState";
+import { printing } from "../explore/printing";
 import { scrollToRow, useViewport } from "../explore/scroll";
 import { lastSegment } from "../flame/names";
 import { parseSearch } from "../flame/search";
@@ -12,6 +13,8 @@ import { diff, go, rows, state } from "./store";
 
 const ROW = 26;
 const HEAD = 26;
+// Rows on paper: what changed stands first.
+const PRINTED = 100;
 
 const COLUMNS: readonly [id: DiffSort, label: string, title: string][] = [
   ["name", "Function", "By name"],
@@ -30,7 +33,8 @@ export function DiffTable() {
   const list = rows.value;
   const now = diff.value;
   const { filter, only } = state.value;
-  const { first, last } = visibleRows(list.length, viewport.scroll, viewport.height, ROW);
+  const count = printing.value ? Math.min(list.length, PRINTED) : list.length;
+  const { first, last } = printing.value ? { first: 0, last: count } : visibleRows(list.length, viewport.scroll, viewport.height, ROW);
   const move = (to: number) => {
     setAt(to);
     if (body.current) scrollToRow(body.current, to, ROW, HEAD);
@@ -46,7 +50,7 @@ export function DiffTable() {
         onKeyDown={(e) => onKey(e, body.current, list, at, move)} onContextMenu={(e) => list[at] && openFunctionMenu(e, list[at], document.getElementById(rowId(at)) ?? undefined)}>
         <div class="table-head" role="row">{COLUMNS.map(([id, label, title]) => <Head key={id} id={id} label={label} title={title} unit={now ? unitOf(now) : ""} />)}</div>
         {now && (list.length === 0 ? <p class="table-note quiet">{only ? "Nothing changed beyond chance here." : `None of the ${formatCount(now.functions.length)} functions listed has this in its name or module.`}</p> : (
-          <div class="table-space" style={{ height: `${list.length * ROW}px` }}>
+          <div class="table-space" style={{ height: `${count * ROW}px` }}>
             <div style={{ transform: `translateY(${first * ROW}px)` }}>
               {list.slice(first, last).map((f, i) => <Row key={first + i} diff={now} f={f} row={first + i} current={first + i === at} onPick={() => { setAt(first + i); pick(f); }} />)}
             </div>

@@ -6,6 +6,8 @@ import { shown } from "./store";
 /** What of the truth the picture holds: samples, and what is missing from them, each explained. */
 export function Completeness() {
   const facts = shown.value?.profile.completeness;
+  // Memory, live heaps: what is said of samples of CPU time does not hold for them.
+  if (facts?.samples === 0 && (shown.value?.profile.tree.total[0] ?? 0) > 0) return <div class="completeness" data-testid="completeness"><span class="fact">This type does not count samples.</span></div>;
   if (!facts) return <div class="completeness" data-testid="completeness" />;
   const taken = facts.samples + facts.lost_total;
   const share = (n: number, of: number) => (n > 0 && of > 0 ? ` · ${formatShare(n / of)}` : "");

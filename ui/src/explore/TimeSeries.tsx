@@ -2,6 +2,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { effect, signal } from "@preact/signals";
 import type { ComponentType } from "preact";
 import { Chart, stacked, type Scene } from "../chart/chart";
+import { byteTicks, valueTicks } from "../chart/ticks";
 import type { TimeseriesAnswer } from "../data/answers";
 import { stack } from "../data/stack";
 import { selectedValue, withValue } from "../data/selector";
@@ -44,7 +45,7 @@ function Rate() {
         {error && !answer && <p class="chart-error">{error.message}</p>}
       </div>
       <aside class="legend">
-        <ChartKind>{answer?.unit === "nanoseconds" && <span class="legend-unit" title="CPU cores, the mean over the window">cores, mean</span>}</ChartKind>
+        <ChartKind>{answer && <span class="legend-unit" title="The mean over the window">{answer.unit === "nanoseconds" ? "cores, mean" : "mean"}</span>}</ChartKind>
         <label class="legend-by">by <select value={state.value.by} aria-label="Split the time series by" onChange={(e) => go({ by: e.currentTarget.value }, "replace")}>
           {byChoices().map((label) => <option key={label} value={label}>{label}</option>)}
         </select></label>
@@ -109,6 +110,7 @@ function scene(answer: TimeseriesAnswer, isDark: boolean): Scene {
     from: answer.from,
     to: answer.from + answer.step * answer.points,
     color: (i) => (i < 0 ? (isDark ? "#3a3c42" : "#d8d5cf") : colors.get(answer.series[i].label) ?? ink),
+    ticks: answer.unit === "bytes" ? byteTicks : valueTicks,
     label: (v) => (level ? formatValue(v, answer.unit) : answer.unit === "nanoseconds" ? significant(v) : formatRate(v, answer.unit, 1)),
     ink,
     line: isDark ? "#26282c" : "#eeece8",

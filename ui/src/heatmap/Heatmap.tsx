@@ -44,7 +44,7 @@ function Scale() {
       <ChartKind />
       <p class="number">{cell ? <><strong>{formatCount(cell.samples)}</strong> {cell.samples === 1 ? "sample" : "samples"} at {clockOf(cell.time, 1)}</> : value ? `${formatCount(value.samples)} CPU samples` : "\u00a0"}</p>
       <p class="heat-ramp"><span>1</span><span class="ramp" style={{ background: `linear-gradient(to right, ${css(pale)}, ${css(full)})` }} /><span class="number">{value ? formatCount(ceiling(value.values)) : ""} in 0.1 s</span></p>
-      <p class="quiet">Drag to select: it grows to whole windows of 10 s, for which stacks are kept. An agent that lowered its frequency counts fewer samples.</p>
+      <p class="quiet">Drag to select whole windows of 10 s. An agent that lowered its frequency counts fewer samples.</p>
     </aside>
   );
 }

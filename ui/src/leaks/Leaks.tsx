@@ -145,7 +145,7 @@ function NotSeen({ list, more }: { list: readonly Blind[]; more: number }) {
           <tr key={`${service} ${version} ${reason}`} data-reason={reason}>
             <th scope="row">{i === 0 && <>{service} <span class="quiet">{version.slice(0, 12)}{sampled && " · sampled"}{scraped && " · scraped"}</span></>}</th>
             <td class="leaks-why">{cause}</td>
-            <td class="leaks-why">{advice}</td>
+            <td class="leaks-why">{advice.split("`").map((part, at) => (at % 2 ? <code key={at}>{part}</code> : part))}</td>
           </tr>
         )))}</tbody>
       </table>

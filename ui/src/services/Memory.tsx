@@ -28,7 +28,7 @@ export function MemoryCell({ service }: { service: string }) {
   const text = growthText(row);
   return (
     <td class="numeric services-memory" data-column="memory" title={row.evidence}>
-      <svg class="trend" width={WIDE} height={HIGH} viewBox={`0 0 ${WIDE} ${HIGH}`} aria-hidden="true"><path d={areaPath(trend, WIDE, HIGH, Math.max(...trend))} /></svg>
+      <svg class="trend" width={WIDE} height={HIGH} viewBox={`0 0 ${WIDE} ${HIGH}`} preserveAspectRatio="none" aria-hidden="true"><path d={areaPath(trend, WIDE, HIGH, Math.max(...trend))} /></svg>
       <span class="number">{formatBytes(Math.round(resident(row)))}</span>
       {text && <a class="services-grows" href={memoryUrl(service, formatRelative(state.value.window))}>{text}</a>}
     </td>

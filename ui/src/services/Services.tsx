@@ -59,11 +59,11 @@ function Empty() {
 
 function Table({ list }: { list: readonly ServiceView[] }) {
   return (
-    <table class="hosts-table" data-testid="services">
+    <table class="hosts-table services-table" data-testid="services">
       <caption class="visually-hidden">Services, {list.length}. A column's head sorts by it; a name leads to its flamegraph.</caption>
       <thead><tr>
         <Head column="service" /><th scope="col">Over time</th><Head column="cores" /><th scope="col">Share</th>
-        <th scope="col" title="Resident memory of all its processes, and how fast it grows">Memory</th>
+        <th scope="col" class="numeric" title="Resident memory of all its processes, and how fast it grows">Memory</th>
         {COLUMNS.slice(2).map((column) => <Head key={column} column={column} />)}
         <th scope="col" title="The last change of version in 7 days">Last deploy</th><th scope="col" title="Functions whose change is beyond chance, before and after it">What changed with it</th>
       </tr></thead>
@@ -129,7 +129,7 @@ const HIGH = 24;
 function Trend({ trend }: { trend: readonly number[] }) {
   const max = Math.max(...trend);
   return (
-    <svg class="trend" width={WIDE} height={HIGH} viewBox={`0 0 ${WIDE} ${HIGH}`} role="img" aria-label={`At most ${formatRate(max * 1e9, "nanoseconds", 1)}`}>
+    <svg class="trend" width={WIDE} height={HIGH} viewBox={`0 0 ${WIDE} ${HIGH}`} preserveAspectRatio="none" role="img" aria-label={`At most ${formatRate(max * 1e9, "nanoseconds", 1)}`}>
       <title>{`At most ${formatRate(max * 1e9, "nanoseconds", 1)}`}</title>
       <path d={areaPath(trend, WIDE, HIGH, max)} />
     </svg>
