@@ -16,7 +16,7 @@ use flamekeeper_testing::programs::{Running as Program, alone, free_address, wai
 use flamekeeper_testing::shares::{assert_share, assert_time};
 use flamekeeper_testing::workload::{Running, Truth, compile, script};
 
-const FREQUENCY: u32 = 199;
+const FREQUENCY: u32 = 299;
 
 /// What the agent counts of page faults.
 #[derive(Clone, Copy, Debug)]
@@ -147,7 +147,8 @@ fn memory_is_where_it_was_touched_first() {
     assert!(types.contains(r#"{"type":"touched_space","unit":"bytes"}"#), "{types}");
 }
 
-/// A storm of faults has no more samples than the CPU has, soon after it begins, and they stand for all its memory but what is counted as missed.
+/// A storm of faults has at most half as many samples as the CPU has, soon after it begins, and they stand for all its memory but what is
+/// counted as missed.
 #[test]
 fn storms_are_capped_and_weigh_what_they_are() {
     let _alone = alone();
@@ -166,7 +167,7 @@ fn storms_are_capped_and_weigh_what_they_are() {
     eprintln!("{early:?}, then {late:?}, then {figures:?}");
     let cpus = std::thread::available_parallelism().unwrap().get() as f64;
     let rate = (late.samples - early.samples) / 8.0 / cpus;
-    assert!(rate < 19.0 * 1.3, "{rate} samples a second on each CPU");
+    assert!(rate < 19.0 / 2.0 * 1.3, "{rate} samples a second on each CPU");
     assert!(late.kept - early.kept > 100_000.0, "no storm");
     assert!(figures.missed_share() < 0.25, "{figures:?}");
     let measured = touched(&host, "storm").total_of(|node| node == "touch_storm");

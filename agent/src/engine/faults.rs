@@ -6,8 +6,8 @@
 //! A sample is one of a block of faults whose other stacks are not known. Where blocks begin has nothing to do with who faults, as the
 //! counter of a CPU goes on from process to process; so it is expected right, and its error is that of sampling.
 //!
-//! **How often.** A fixed number of faults from sample to sample, as long as a CPU has no more such samples a second than samples of
-//! the CPU: the work for the first is at most the work for the second, and the budget that lowers the frequency lowers this too. Above it
+//! **How often.** A fixed number of faults from sample to sample, as long as a CPU has at most half as many such samples a second as samples of
+//! the CPU: so the work for the first is at most half the work for the second, and the budget that lowers the frequency lowers this too. Above it
 //! the period grows by powers of two, at once in a storm; below it, it shrinks again. It also grows where a ring was full, as programs fault in
 //! bursts that no mean rate tells of, and does not shrink again for a while. Periods are prime, so
 //! that a program that touches pages in turns is met at all places of its round.
@@ -16,6 +16,8 @@ use std::io;
 
 use crate::perf::faults::FaultEvents;
 
+/// Samples of a busy CPU to one of its page faults, at least.
+const CPU_SAMPLES: u64 = 2;
 /// From look to look at a calm ring, in nanoseconds: long enough for some samples.
 const LOOK_NS: u64 = 2_000_000_000;
 /// The same in periods of CPU samples.
@@ -151,11 +153,12 @@ impl FaultPace {
         *self.place(place, now) = Place::new(self.first(), now);
     }
 
-    /// Changes periods where there are too many samples, or room for more: one in `every` nanoseconds on each CPU.
-    pub(crate) fn apply(&mut self, events: &FaultEvents, every: u64, now: u64) {
-        self.apply_with(every, now, |place, period| events.set_period(place, period));
+    /// Changes periods where there are too many samples, or room for more. `period` is that of CPU samples, in nanoseconds.
+    pub(crate) fn apply(&mut self, events: &FaultEvents, period: u64, now: u64) {
+        self.apply_with(period.saturating_mul(CPU_SAMPLES), now, |place, period| events.set_period(place, period));
     }
 
+    /// One sample in `every` nanoseconds is allowed on each CPU.
     fn apply_with(&mut self, every: u64, now: u64, mut set: impl FnMut(usize, u64) -> io::Result<()>) {
         let least = self.least;
         for (index, place) in self.places.iter_mut().enumerate() {

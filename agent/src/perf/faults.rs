@@ -206,11 +206,30 @@ impl FaultEvents {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::perf::ring::page_size;
 
     /// Rings share what is left to them; where there are many CPUs each still holds a few samples.
     #[test]
     fn rings_fit_their_room() {
         let of = |cpus, room: u64| ring_bytes(cpus, room << 20) >> 10;
         assert_eq!([of(0, 24), of(2, 24), of(40, 12), of(64, 0)], [1024, 1024, 256, 128]);
+    }
+
+    /// An event that the kernel does not know (here by a size of the stack that no kernel takes) is refused with what it is about, and one
+    /// that it knows counts the pages that this thread touches.
+    #[test]
+    fn refusals_are_told() {
+        let spec = FaultSpec { period: 101, stack_bytes: 1024, cgroup: false, ring_bytes: 0 };
+        let error = FaultEvents::open(FaultSpec { stack_bytes: 12, ..spec }, 0..1).unwrap_err();
+        assert!(matches!(error, FaultsError::PageSize(_)) && error.to_string().contains("5.11"), "{error}");
+        let mut events = FaultEvents::open(spec, crate::perf::cpus::online().into_iter()).unwrap();
+        let mut pages = memmap2::MmapOptions::new().len(4000 * page_size()).map_anon().unwrap();
+        // A kernel without huge pages refuses, and has none.
+        _ = pages.advise(memmap2::Advice::NoHugePage);
+        pages.chunks_mut(page_size()).for_each(|page| page[0] = 1);
+        events.disable().unwrap();
+        assert!(events.rings_bytes() >= MIN_RING);
+        events.rings().iter_mut().for_each(Ring::refresh);
+        assert!(events.rings().iter().any(|ring| ring.written() > 0), "no fault was sampled");
     }
 }

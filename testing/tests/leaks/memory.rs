@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use flamekeeper_testing::host::Host;
 use flamekeeper_testing::http;
-use flamekeeper_testing::programs::{alone, wait_for};
+use flamekeeper_testing::programs::{self, alone, free_address, wait_for};
+use flamekeeper_testing::tools::require;
 use flamekeeper_testing::workload::{Running, compile};
 use serde_json::Value;
 
@@ -117,4 +118,48 @@ fn levels_are_those_of_the_programs() {
         let newest = others.iter().rposition(|level| *level > 0.0)?;
         ended.get(newest).is_none_or(|level| *level == 0.0).then_some(())
     });
+}
+
+/// A user who is excluded has no memory at the far end, neither levels nor what was touched first, while others have theirs; the samples of
+/// page faults are counted as excluded.
+#[test]
+fn excluded_users_have_no_memory() {
+    const USER: &str = "54321";
+    let _alone = alone();
+    let mut host = Host::with_collector("memory-excluded");
+    let open = compile("gcc", &["-O2"], "memory.c", &host.scratch().join("open-memory"));
+    let secret = host.scratch().join("secret-memory");
+    std::fs::copy(&open, &secret).unwrap();
+    let settings = host.scratch().join("agent.toml");
+    std::fs::write(&settings, format!("[exclude]\nusers = [\"{USER}\"]\n[memory]\npage_faults = 11\n")).unwrap();
+    let (figures, mut command) = (free_address(), host.agent_command());
+    command.args(["--window", "2s", "--symbols-upload", "false", "--metrics-listen", &figures.to_string(), "--config"]).arg(&settings);
+    host.agent = Some(programs::Running::start("agent", &mut command));
+    let as_user = |mib| {
+        let mut command = Command::new(require("setpriv"));
+        command.args(["--reuid", USER, "--regid", USER, "--clear-groups"]).arg(&secret).args(["anon", mib]);
+        Running::start(command.env("OTEL_SERVICE_NAME", "secret-service"))
+    };
+    let before = as_user("40");
+    wait_for("the first batch", Duration::from_secs(30), || (host.status()["batches"].as_u64()? > 0).then_some(()));
+    let running =
+        [before, as_user("64"), Running::start(Command::new(&open).args(["anon", "48"]).env("OTEL_SERVICE_NAME", "open-service"))];
+    await_level(&host, "open-service", "memory_anon", 48.0);
+    wait_for("excluded samples of page faults", Duration::from_secs(30), || {
+        let figures = http::get(figures, "/metrics").ok()?.text();
+        let excluded = figures.split("page_fault_samples_lost_total{reason=\"excluded\"} ").nth(1)?.lines().next()?.parse::<u64>().ok()?;
+        (excluded > 0).then_some(())
+    });
+    // Until then each was read at least once, and is read again.
+    std::thread::sleep(Duration::from_secs(3 * STEP));
+    drop(running);
+    host.stop_agent();
+    for kind in ["memory_anon", "memory_rss", "memory_pss", "touched_space"] {
+        let answer = host.ask(&format!("/api/v1/timeseries?type={kind}&by=comm&from=-5m&step=10&limit=100")).to_string();
+        assert!(answer.contains("open-memory") && !answer.contains("secret"), "{kind}: {answer}");
+    }
+    for label in ["service", "comm", "exe"] {
+        let values = host.ask(&format!("/api/v1/labels/{label}/values?from=-1h")).to_string();
+        assert!(values.contains("open-") && !values.contains("secret"), "{label}: {values}");
+    }
 }
