@@ -232,6 +232,48 @@ fn wrong_questions() {
     assert_eq!(server.ask("/api/v1/flamegraph?query=%FF%00", "").status, 400);
 }
 
+/// 20,000 stacks of 30 frames that share their root sides; every function has a name as long as real ones are, and like no other.
+fn large() -> Batch {
+    let mut random = query_fixture::Random(3);
+    let mut large = batch("web-1", 1_764_000_900);
+    let mut values = std::collections::BTreeMap::new();
+    for _ in 0..20_000 {
+        let mut caller = 0;
+        let mut locations: Vec<_> = (0..30_u64)
+            .map(|level| {
+                // Who calls says which hundreds of functions may follow.
+                let way = query_fixture::Random(caller * 31 + random.below(2 + level * level / 64) + 1).below(300);
+                let function = level * 1000 + way;
+                caller = function;
+                let hash = |salt: u64| query_fixture::Random(function * 7 + salt + 1).below(u64::MAX);
+                let name = format!("service_{:x}::module_{:x}::Handler<{:x}>::call_{function}", hash(1) % 4096, hash(2) % 65_536, hash(3));
+                large.tables.intern_named(FrameKind::Native, None, Svma(0), &name)
+            })
+            .collect();
+        locations.reverse();
+        let stack = large.tables.intern_stack(&locations, StackEnd::Root);
+        *values.entry(stack).or_insert(0) += 1 + random.below(4) * random.below(50);
+    }
+    let labels = Labels::new().with("host", "web-1").with("service", "large");
+    large.series = vec![Series { labels, sample_type: SampleType::cpu(PERIOD), values: values.into_iter().collect() }];
+    large
+}
+
+/// A large flamegraph takes at most 100 kB on the way: what is narrower than a third of a pixel is left out, and how much that is is told.
+#[test]
+fn a_large_flamegraph_is_small_on_the_way() {
+    let server = Server::start(QueryLimits::default());
+    server.store.push(large());
+    let answer = server.ask("/api/v1/flamegraph?from=-15m", "Accept-Encoding: gzip\r\n");
+    let plain = flamekeeper_wire::gzip::decompress(&answer.body, 64 << 20).unwrap();
+    let found: Value = serde_json::from_slice(&plain).unwrap();
+    let sum = |column: &str| -> u64 { found["nodes"][column].as_array().unwrap().iter().map(|value| value.as_u64().unwrap()).sum() };
+    let nodes = found["nodes"]["depth"].as_array().unwrap().len();
+    eprintln!("{nodes} nodes: {} bytes, {} compressed", plain.len(), answer.body.len());
+    assert!(nodes > 3000 && answer.body.len() <= 100_000, "{nodes} nodes, {} bytes", answer.body.len());
+    assert_eq!(sum("self") + sum("cut"), found["total"].as_u64().unwrap());
+}
+
 /// Who accepts gzip gets it, and it is the same answer.
 #[test]
 fn compression() {

@@ -97,6 +97,33 @@ export async function explore(page, address) {
   return { nodes, load, painted, decode, draw: quantile(draws, 0.95), zoom: zoom.cpu / STEPS, search: quantile(searches, 0.5), transforms, memory: await costs.memory() };
 }
 
+/** What it costs to look at another window, step by step back: the page's CPU time until its answer is drawn (the median), and the time from the question to the picture and from the end of the answer to it (the best). */
+export async function steps(page, address, count) {
+  const costs = await meter(page);
+  await page.goto(`${address}explore?view=flame`);
+  await page.waitForFunction(drawn);
+  await frames(page);
+  const cpu = [];
+  const whole = [];
+  const own = [];
+  for (let i = 0; i < count; i++) {
+    const before = await page.evaluate(() => window.__flamekeeper.timings.treeDraw);
+    const cost = await costs.cost(async () => {
+      await page.keyboard.press("[");
+      await page.waitForFunction((drawnBefore) => window.__flamekeeper.timings.treeDraw > drawnBefore, before);
+    });
+    cpu.push(cost.cpu);
+    const times = await page.evaluate(() => {
+      const answer = performance.getEntriesByType("resource").filter((entry) => entry.name.includes("/api/v1/flamegraph")).at(-1);
+      const painted = window.__flamekeeper.timings.treeDraw;
+      return [painted - answer.startTime, painted - answer.responseEnd];
+    });
+    whole.push(times[0]);
+    own.push(times[1]);
+  }
+  return { cpu: quantile(cpu, 0.5), whole: Math.min(...whole), own: Math.min(...own) };
+}
+
 /** What the page of diffs costs: decoding, and drawing while it is zoomed. */
 export async function diff(page, address) {
   await page.goto(`${address}diff?view=flame&whole=1`);

@@ -77,6 +77,12 @@ describe("what is said of a frame", () => {
     expect(said()).toEqual({ "": [Mark.More, 1], main: [Mark.More, 1], hot: [Mark.More, 2], same: [Mark.Chance, 0], old: [Mark.Less, 2], fresh: [Mark.More, 2] });
   });
 
+  it("is of all what is said of those that hold all", () => {
+    const { total_a, total_b } = answer().functions.find((f) => f.name === "main")!;
+    const whole = (verdict: "chance" | "grew") => said((a) => (a.functions = [fn("main", verdict, 0, 0, { total_a, total_b })]))[""][0];
+    expect([whole("chance"), whole("grew")]).toEqual([Mark.Chance, Mark.More]);
+  });
+
   it("is nothing where this place of a changed function did not change", () => {
     // 8 samples on each side of the same function under another caller.
     const elsewhere = (value: number) => said((a) => {

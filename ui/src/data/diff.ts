@@ -120,7 +120,7 @@ export function marksOf(diff: Diff, made: DiffTree): Marks {
   const strength = new Uint8Array(tree.count);
   for (let i = 0; i < tree.count; i++) {
     const f = known[tree.frame[i]];
-    const said = untested || i === 0 ? Mark.More : f ? MARK[f.verdict] : Mark.Chance;
+    const said = untested ? Mark.More : i === 0 ? rootSaid(diff, a[0], b[0]) : f ? MARK[f.verdict] : Mark.Chance;
     if (said === Mark.Chance) continue;
     const whole = i > 0 && f !== null && isWhole(f, a[i], b[i]);
     if (!(whole && said !== Mark.Moved && !untested) && !isBeyond(diff, a[i], b[i], untested)) continue;
@@ -129,6 +129,12 @@ export function marksOf(diff: Diff, made: DiffTree): Marks {
     if (said !== Mark.Moved) strength[i] = strengthOf(from, to);
   }
   return { mark, strength };
+}
+
+// No function is the root: what is said of all is said of those that hold nearly all of both sides, the most that is said of any. Without such, of the root itself.
+function rootSaid({ functions }: Diff, a: number, b: number): Mark {
+  const holding = functions.filter((f) => f.total_a >= WHOLE * a && f.total_b >= WHOLE * b);
+  return holding.length === 0 || holding.some((f) => MARK[f.verdict] !== Mark.Chance) ? Mark.More : Mark.Chance;
 }
 
 // What moved is in two places by nature: each of them is the function on its side.

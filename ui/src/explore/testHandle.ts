@@ -15,8 +15,8 @@ export interface TestHandle {
   rectOf(name: string): ClientRect | null;
   /** Share (0 to 1) of the view that the search matches; null without a search. */
   readonly matchedShare: number | null;
-  /** Milliseconds of the last decode, and of the last layout and paint; when a tree was painted for the first time, since the page began. */
-  readonly timings: { decode: number; draw: number; firstDraw: number };
+  /** Milliseconds of the last decode, and of the last layout and paint; when any tree, and when this one was painted for the first time, since the page began. */
+  readonly timings: { decode: number; draw: number; firstDraw: number; treeDraw: number };
   /** Milliseconds that a search in what is shown takes, and that a transform of it takes. */
   timeSearch(text: string): number;
   timeTransform(transform: Transform): number;
@@ -42,7 +42,7 @@ export function installTestHandle(engine: FlameEngine, graph: Graph): void {
       return result.value / view.tree.total[view.node];
     },
     get timings() {
-      return { decode: timings.decode, draw: engine.lastDraw, firstDraw: engine.firstDraw };
+      return { decode: timings.decode, draw: engine.lastDraw, firstDraw: engine.firstDraw, treeDraw: engine.treeDraw };
     },
     timeSearch: (text: string) => timed(() => searchIn(graph.shown.peek(), text)),
     timeTransform: (transform: Transform) => timed(() => engine.tree && applyTransforms(engine.tree, [transform])),

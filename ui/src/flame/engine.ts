@@ -35,6 +35,9 @@ export class FlameEngine {
   lastDraw = 0;
   /** When a tree was painted for the first time, in milliseconds since the page began; 0 before. */
   firstDraw = 0;
+  /** When the tree that is shown was painted for the first time, likewise. */
+  treeDraw = 0;
+  #drawn: CallTree | null = null;
   onScroll: () => void = () => undefined;
 
   #tree: CallTree | null = null;
@@ -292,6 +295,8 @@ export class FlameEngine {
     paint(ctx, { tree, rects: this.#rects, palette, fill: this.#fill, width: this.#width, top, matching: this.#matching, zoom: this.#zoom }, this.#measure);
     this.lastDraw = performance.now() - began;
     this.firstDraw ||= began + this.lastDraw;
+    if (tree !== this.#drawn) this.treeDraw = began + this.lastDraw;
+    this.#drawn = tree;
     this.#drawOverlay();
     this.onScroll();
   }
