@@ -44,8 +44,9 @@ impl Interners {
         })
     }
 
+    /// Stacks get three quarters: as long as they are all in memory, locations are asked for seldom.
     fn trim(&mut self, generation_bytes: usize) {
-        self.known.trim(generation_bytes);
+        self.known.trim(generation_bytes / 4 * 3);
         [
             &mut self.texts,
             &mut self.objects,
@@ -57,7 +58,7 @@ impl Interners {
             &mut self.hosts,
         ]
         .into_iter()
-        .for_each(|interner| interner.trim(generation_bytes));
+        .for_each(|interner| interner.trim(generation_bytes / 4));
     }
 }
 
@@ -71,9 +72,9 @@ pub(super) struct InternersBySlot {
 }
 
 impl InternersBySlot {
-    /// In about so many bytes of memory: stacks and locations take most of it, in two generations each.
+    /// In about so many bytes of memory: stacks and locations take most of it, in two generations.
     pub(super) fn new(bytes: u64) -> Self {
-        let generation_bytes = usize::try_from(bytes / 4).unwrap_or(usize::MAX);
+        let generation_bytes = usize::try_from(bytes / 2).unwrap_or(usize::MAX);
         Self { slots: BTreeMap::new(), uses: 0, generation_bytes }
     }
 
