@@ -7,7 +7,8 @@
 //! counter of a CPU goes on from process to process; so it is expected right, and its error is that of sampling.
 //!
 //! **How often.** A fixed number of faults from sample to sample, as long as a CPU has at most half as many such samples a second as samples of
-//! the CPU: so the work for the first is at most half the work for the second, and the budget that lowers the frequency lowers this too. Above it
+//! the CPU: so the work for the first is at most half the work for the second, and the budget that lowers the frequency lowers this too; and no more than
+//! 20 at any frequency. Where samples of the CPU are lost for want of room, those of page faults give way. Above it
 //! the period grows by powers of two, at once in a storm; below it, it shrinks again. It also grows where a ring was full, as programs fault in
 //! bursts that no mean rate tells of, and does not shrink again for a while. Periods are prime, so
 //! that a program that touches pages in turns is met at all places of its round.
@@ -18,6 +19,9 @@ use crate::perf::faults::FaultEvents;
 
 /// Samples of a busy CPU to one of its page faults, at least.
 const CPU_SAMPLES: u64 = 2;
+/// The shortest time from sample to sample that is allowed on a CPU, in nanoseconds: who samples the CPU at a high frequency wants to know
+/// more of time, not of memory.
+const LEAST_NS: u64 = 50_000_000;
 /// From look to look at a calm ring, in nanoseconds: long enough for some samples.
 const LOOK_NS: u64 = 2_000_000_000;
 /// The same in periods of CPU samples.
@@ -148,6 +152,11 @@ impl FaultPace {
         self.place(place, time).sampled(counted, time)
     }
 
+    /// Samples of the CPU found no room: those of page faults give way, as the reader does not keep up.
+    pub(crate) fn give_way(&mut self) {
+        self.places.iter_mut().for_each(|place| place.full = true);
+    }
+
     /// The event of a ring was opened anew.
     pub(crate) fn begin_anew(&mut self, place: usize, now: u64) {
         *self.place(place, now) = Place::new(self.first(), now);
@@ -155,7 +164,7 @@ impl FaultPace {
 
     /// Changes periods where there are too many samples, or room for more. `period` is that of CPU samples, in nanoseconds.
     pub(crate) fn apply(&mut self, events: &FaultEvents, period: u64, now: u64) {
-        self.apply_with(period.saturating_mul(CPU_SAMPLES), now, |place, period| events.set_period(place, period));
+        self.apply_with(period.saturating_mul(CPU_SAMPLES).max(LEAST_NS), now, |place, period| events.set_period(place, period));
     }
 
     /// One sample in `every` nanoseconds is allowed on each CPU.

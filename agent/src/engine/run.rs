@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use flamekeeper_profile::Batch;
-use perf_event_open_sys::bindings::PERF_RECORD_SAMPLE;
+use perf_event_open_sys::bindings::{PERF_RECORD_LOST, PERF_RECORD_SAMPLE};
 
 use crate::engine::hotplug::Hotplug;
 use crate::engine::pace::Pace;
@@ -160,6 +160,8 @@ impl Drain {
                     Of::Cpu => {
                         if is_sample {
                             sampler.weigh(pace.sampled(index, time));
+                        } else if oldest.header.kind == PERF_RECORD_LOST {
+                            pace.faults.give_way();
                         }
                         sampler.apply(bytes);
                     }
