@@ -1,6 +1,6 @@
 //! Counts of requests that are posted, as batches.
 //!
-//! A count is cut into at most [`PARTS`] spans of one length, each a batch of two series ([`Requests`]), so that a window which begins or ends within a
+//! A count is cut into at most `PARTS` spans of one length, each a batch of two series ([`Requests`]), so that a window which begins or ends within a
 //! count takes its part of it, and the store needs nothing of its own for them. The identities of the batches follow from the count's key, or from all of the count where
 //! it has none: what is posted again is known as such, and one that was cut off by a crash is completed.
 
