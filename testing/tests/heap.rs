@@ -57,7 +57,7 @@ fn the_shim_stands_alone() {
     assert_eq!(exported, expected);
 }
 
-/// Four threads and eight children allocate by every function and free all: each process's table is empty in the end, every sample
+/// Four threads and eight children allocate by every function and free all: each process has no sample of theirs in the end, every one
 /// was freed, and no free was missed. With the C library's allocator, and with jemalloc behind the shim.
 #[test]
 fn every_free_is_seen() {
