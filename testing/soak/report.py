@@ -67,7 +67,8 @@ def flat(report, watched):
         if third < 5:
             continue
         for what, place, allowed, unit in (("memory", 0, GROWTH[kind], MIB), ("open files", 1, FILES[kind], 1)):
-            middle, last = (statistics.median(look[place] for look in part) for part in (series[third : 2 * third], series[-third:]))
+            # What is taken for a moment and given back says nothing of growth: the lower quartile.
+            middle, last = (statistics.quantiles((look[place] for look in part), n=4)[0] for part in (series[third : 2 * third], series[-third:]))
             holds = last <= middle + max(allowed, SHARE * middle)
             if unit == MIB and kind == "agent":
                 holds = holds and max(look[place] for look in series) <= CEILING
