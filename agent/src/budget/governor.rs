@@ -136,6 +136,13 @@ impl Governor {
         state.period_ns.store(configured, Ordering::Relaxed);
         state.cpu_ceiling_microcores.store(microcores(ceilings.cpu), Ordering::Relaxed);
         state.memory_ceiling.store(ceilings.memory, Ordering::Relaxed);
+        if meter.owns_process() {
+            // A window may be told of before the first tick.
+            let Memory { resident, anonymous } = measure::memory();
+            state.memory.store(anonymous, Ordering::Relaxed);
+            state.resident.store(resident, Ordering::Relaxed);
+            state.anonymous.store(anonymous, Ordering::Relaxed);
+        }
         Self {
             ladder,
             cpu: CpuGovernor::new(ceilings.cpu, ceilings.horizon, last_step + 2),
