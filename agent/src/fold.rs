@@ -64,6 +64,12 @@ struct Touched {
     samples: u64,
 }
 
+impl Touched {
+    const fn add(&mut self, more: Self) {
+        (self.bytes, self.samples) = (self.bytes.saturating_add(more.bytes), self.samples + more.samples);
+    }
+}
+
 /// The current window.
 #[derive(Debug)]
 pub(crate) struct Fold {
@@ -170,7 +176,7 @@ impl Fold {
     pub(crate) fn touch(&mut self, slot: SourceSlot, locations: &[LocationId], end: StackEnd, bytes: u64) {
         let stack = self.tables.intern_stack(locations, end);
         let touched = self.touched.entry((slot.index, stack)).or_default();
-        *touched = Touched { bytes: touched.bytes.saturating_add(bytes), samples: touched.samples + 1 };
+        touched.add(Touched { bytes, samples: 1 });
         if touched.samples == 1 {
             self.hold(locations);
         }
@@ -225,8 +231,7 @@ impl Fold {
             *self.values.entry((source, period, stacks.get(&stack).copied().unwrap_or(stack))).or_default() += count;
         }
         for ((source, stack), more) in std::mem::take(&mut self.touched) {
-            let touched = self.touched.entry((source, stacks.get(&stack).copied().unwrap_or(stack))).or_default();
-            *touched = Touched { bytes: touched.bytes.saturating_add(more.bytes), samples: touched.samples + more.samples };
+            self.touched.entry((source, stacks.get(&stack).copied().unwrap_or(stack))).or_default().add(more);
         }
     }
 

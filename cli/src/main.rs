@@ -27,6 +27,7 @@ mod requests;
 mod stop;
 mod symbolize;
 mod symbols;
+mod table;
 mod token;
 mod top;
 mod up;

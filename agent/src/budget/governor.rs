@@ -69,6 +69,13 @@ impl BudgetState {
         get(&self.anonymous)
     }
 
+    /// Notes the bytes that count against the ceiling, and those of the process.
+    fn tell_memory(&self, used: u64, process: Memory) {
+        self.memory.store(used, Ordering::Relaxed);
+        self.resident.store(process.resident, Ordering::Relaxed);
+        self.anonymous.store(process.anonymous, Ordering::Relaxed);
+    }
+
     /// How often the frequency was lowered, how often it was raised again, how often caches were shrunk.
     pub(crate) fn actions(&self) -> [u64; 3] {
         [get(&self.lowered), get(&self.raised), get(&self.shrunk)]
@@ -138,10 +145,8 @@ impl Governor {
         state.memory_ceiling.store(ceilings.memory, Ordering::Relaxed);
         if meter.owns_process() {
             // A window may be told of before the first tick.
-            let Memory { resident, anonymous } = measure::memory();
-            state.memory.store(anonymous, Ordering::Relaxed);
-            state.resident.store(resident, Ordering::Relaxed);
-            state.anonymous.store(anonymous, Ordering::Relaxed);
+            let memory = measure::memory();
+            state.tell_memory(memory.anonymous, memory);
         }
         Self {
             ladder,
@@ -239,7 +244,8 @@ impl Governor {
     }
 
     fn restrain_memory(&mut self, held: &Held) {
-        let Memory { resident, anonymous } = measure::memory();
+        let memory = measure::memory();
+        let anonymous = memory.anonymous;
         // In a process that is shared, what others hold is not the agent's to answer for.
         let own = if self.meter.owns_process() { anonymous } else { held.structures };
         let used = own.saturating_add(held.rings);
@@ -254,9 +260,7 @@ impl Governor {
             measure::trim();
         }
         self.state.cache_step.store(step, Ordering::Relaxed);
-        self.state.memory.store(used, Ordering::Relaxed);
-        self.state.resident.store(resident, Ordering::Relaxed);
-        self.state.anonymous.store(anonymous, Ordering::Relaxed);
+        self.state.tell_memory(used, memory);
     }
 }
 

@@ -1,7 +1,7 @@
 //! What each record does: keep the process table, or unwind and fold a sample.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flamekeeper_profile::{Batch, Caveat, Labels, LocationId, LossReason, SampleType, StackEnd, Timestamp, Window, label};
 
@@ -278,11 +278,7 @@ impl Sampler {
         if self.weight.1 > self.sample_type.period {
             self.fold.ledger().note(Caveat::LowerFrequency, 1);
         }
-        self.locations.clear();
-        self.kernel_part(sample);
-        let begun = Instant::now();
-        let (end, missing) = self.user_part(sample);
-        self.stats.unwind_ns.add(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        let (end, missing) = self.stack(sample);
         if missing {
             self.fold.ledger().note(Caveat::InterpreterFrames, 1);
         }

@@ -1,7 +1,5 @@
 //! `flamekeeper deploys list`.
 
-use std::fmt::Write as _;
-
 use anyhow::Result;
 use flamekeeper_collector::render::utc;
 
@@ -36,20 +34,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn table(deploys: &[Deploy]) -> String {
-    let mut rows = vec![["AT", "KIND", "SERVICE", "VERSION", "BEFORE", "HOSTS"].map(str::to_owned)];
+    let mut rows = vec![["AT", "KIND", "SERVICE", "VERSION", "BEFORE", "HOSTS", "NOTE"].map(str::to_owned)];
     rows.extend(deploys.iter().map(|deploy| {
         let hosts = if deploy.kind == "mark" { String::new() } else { deploy.hosts.len().to_string() };
-        [utc(deploy.at), deploy.kind.clone(), deploy.service.clone(), deploy.version.clone(), deploy.previous.clone(), hosts]
+        [utc(deploy.at), deploy.kind.clone(), deploy.service.clone(), deploy.version.clone(), deploy.previous.clone(), hosts, note(deploy)]
     }));
-    let widths: [usize; 6] = std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
-    let notes = std::iter::once("NOTE".to_owned()).chain(deploys.iter().map(note));
-    let mut text = String::new();
-    for (row, note) in rows.iter().zip(notes) {
-        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        // Writing to a String cannot fail.
-        _ = writeln!(text, "{}", format!("{}  {note}", cells.join("  ")).trim_end());
-    }
-    text
+    crate::table::text(&rows, 0)
 }
 
 /// What is worth saying of a deploy in a few words.

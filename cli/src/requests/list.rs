@@ -59,14 +59,7 @@ fn table(sums: &[Sum]) -> String {
         let counted = format!("{:.0} s", sum.counted_seconds);
         [sum.count.to_string(), counted, sum.service.clone(), or(&sum.version, "any"), or(&sum.host, "all")]
     }));
-    let widths: [usize; 5] = std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
-    let line = |row: &[String; 5]| {
-        let cells: Vec<String> = (row.iter().zip(widths).enumerate())
-            .map(|(column, (cell, width))| if column < 2 { format!("{cell:>width$}") } else { format!("{cell:<width$}") })
-            .collect();
-        format!("{}\n", cells.join("  ").trim_end())
-    };
-    rows.iter().map(line).collect()
+    crate::table::text(&rows, 2)
 }
 
 #[cfg(test)]

@@ -162,11 +162,7 @@ async fn add(State(state): State<MarkState>, posted: Result<Json<Posted>, axum::
 
 fn store(state: &MarkState, posted: Posted) -> Result<Mark, ApiError> {
     let now = (state.now)();
-    let at = match posted.at {
-        None | Some(serde_json::Value::Null) => now,
-        Some(serde_json::Value::String(text)) => time::time(&text, now)?,
-        Some(other) => time::time(&other.to_string(), now)?,
-    };
+    let at = posted.at.filter(|at| !at.is_null()).map_or(Ok(now), |at| time::stated(&at, now))?;
     let mark = Mark { service: posted.service, version: posted.version, at, text: posted.text };
     match state.marks.add(mark.clone()) {
         Ok(()) => Ok(mark),

@@ -120,12 +120,8 @@ async fn keep(state: PostState, headers: HeaderMap, posted: Posted) -> Result<(C
     let work = move || {
         let _held = (waiting, turn);
         let now = (state.now)();
-        let at = |value: &serde_json::Value| match value {
-            serde_json::Value::String(text) => time::time(text, now),
-            other => time::time(&other.to_string(), now),
-        };
-        let from = at(&posted.from)?;
-        let to = posted.to.as_ref().filter(|to| !to.is_null()).map_or(Ok(now), at)?;
+        let from = time::stated(&posted.from, now)?;
+        let to = posted.to.as_ref().filter(|to| !to.is_null()).map_or(Ok(now), |to| time::stated(to, now))?;
         let Posted { service, version, host, count, .. } = posted;
         let count = Count { service, version, host, window: Window::new(from, to), count };
         count.check(now).map_err(|error| ApiError::Parameter(error.to_string()))?;

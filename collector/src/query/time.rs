@@ -38,6 +38,17 @@ pub fn window(from: &str, to: &str, now: Timestamp) -> Result<Window, TimeError>
     if window.duration() == 0 { Err(TimeError::Empty { from: from.into(), to: to.into() }) } else { Ok(window) }
 }
 
+/// Reads a time as JSON states it: a text as in questions, or a number of seconds since 1970.
+///
+/// # Errors
+/// As [`time`].
+pub fn stated(value: &serde_json::Value, now: Timestamp) -> Result<Timestamp, TimeError> {
+    match value {
+        serde_json::Value::String(text) => time(text, now),
+        other => time(&other.to_string(), now),
+    }
+}
+
 /// Reads one time. Fractions of a second are exact to the nanosecond; further digits are passed over.
 ///
 /// # Errors

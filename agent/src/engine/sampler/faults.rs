@@ -2,8 +2,6 @@
 //!
 //! The ledger is about CPU samples only. Of these the engine's counters tell: *taken = stored + lost*, by the same reasons.
 
-use std::time::Instant;
-
 use flamekeeper_profile::LossReason;
 
 use crate::engine::faults::Share;
@@ -61,11 +59,7 @@ impl Sampler {
             return self.lose_fault(LossReason::Excluded, 1);
         }
         self.stats.faults.add(share.faults);
-        self.locations.clear();
-        self.kernel_part(&sample);
-        let begun = Instant::now();
-        let (end, _) = self.user_part(&sample);
-        self.stats.unwind_ns.add(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        let (end, _) = self.stack(&sample);
         let slot = self.slot(&sample);
         // A page that was gone again when the kernel looked was most likely a plain one.
         let page = if fault.page_bytes == 0 { page_size() as u64 } else { fault.page_bytes };

@@ -1,5 +1,7 @@
 //! The stack of a sample, as locations of the current window's tables.
 
+use std::time::Instant;
+
 use flamekeeper_profile::{Avma, StackEnd, StopReason};
 
 use crate::engine::frames;
@@ -10,7 +12,17 @@ use crate::unwind::FrameCode;
 use super::Sampler;
 
 impl Sampler {
-    pub(super) fn kernel_part(&mut self, sample: &Sample<'_>) {
+    /// Finds the whole stack: how it ends, and whether frames of an interpreter are missing from it.
+    pub(super) fn stack(&mut self, sample: &Sample<'_>) -> (StackEnd, bool) {
+        self.locations.clear();
+        self.kernel_part(sample);
+        let begun = Instant::now();
+        let found = self.user_part(sample);
+        self.stats.unwind_ns.add(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        found
+    }
+
+    fn kernel_part(&mut self, sample: &Sample<'_>) {
         for (depth, address) in sample.kernel_frames().enumerate() {
             // All but the first are return addresses: step back into the call.
             let address = if depth == 0 { address } else { Avma(address.0.wrapping_sub(1)) };
@@ -18,8 +30,7 @@ impl Sampler {
         }
     }
 
-    /// The user's part: how it ends, and whether frames of an interpreter are missing from it.
-    pub(super) fn user_part(&mut self, sample: &Sample<'_>) -> (StackEnd, bool) {
+    fn user_part(&mut self, sample: &Sample<'_>) -> (StackEnd, bool) {
         let process = self.processes.of_sample(sample.task.pid, sample.time);
         if process.kernel_thread {
             return (StackEnd::Root, false);
