@@ -108,7 +108,7 @@ fn object(bytes: &[u8]) {
     if let Some(map) = object.go_stack_map() {
         assert!(map.bytes() <= limits::GO_STACK_MAP);
     }
-    _ = (object.is_static(), object.allocator());
+    _ = (object.is_static(), object.allocator(), object.calls_mallocx());
     let variables = DataSymbols::of(&object);
     for address in [0, 1, 0x4000, 0x40_1000, u64::MAX] {
         assert!(variables.find(Svma(address)).is_none_or(|(name, at)| !name.is_empty() && at <= address));

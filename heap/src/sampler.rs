@@ -154,6 +154,11 @@ pub fn pin(address: usize) -> bool {
     })
 }
 
+/// Puts an address into the filter, so that its next free is noticed; it may be there for longer.
+pub fn watch(address: usize) {
+    set(address as u64);
+}
+
 fn set(address: u64) {
     let bit = bit(address, FILTER_BITS);
     if let Some(word) = FILTER.get(bit / 64).filter(|_| address != 0) {

@@ -38,6 +38,9 @@ const FUNCTIONS: [(&[u8], Allocator); 8] = [
 const MESSAGES: [(&[u8], Allocator); 3] =
     [(b"<jemalloc>", Allocator::Jemalloc), (b"tcmalloc: large alloc", Allocator::Tcmalloc), (b"mimalloc: ", Allocator::Mimalloc)];
 
+/// jemalloc's functions that take flags, without those that neither make nor free a block.
+const FLAGGED: [&[u8]; 4] = [b"mallocx", b"rallocx", b"dallocx", b"sdallocx"];
+
 impl ObjectFile {
     /// Whether no loader is asked for: libraries are then not loaded into it, whatever its environment says.
     #[must_use]
@@ -54,8 +57,37 @@ impl ObjectFile {
         found.or_else(|| stripped.then(|| self.says()).flatten())
     }
 
+    /// Whether it calls jemalloc's `mallocx` or its like in a library.
+    #[must_use]
+    pub fn calls_mallocx(&self) -> bool {
+        let mut found = false;
+        self.each_symbol(elf::SHT_DYNSYM.0, |defined, _, name| found |= !defined && FLAGGED.iter().any(|flagged| is(name, flagged)));
+        found
+    }
+
     /// The most exact of the functions that a table of symbols defines.
     fn defines(&self, kind: u32) -> Option<Allocator> {
+        let mut best = None;
+        self.each_symbol(kind, |defined, function, name| {
+            // Few names begin so: the cheapest check first.
+            if !defined || !function || !matches!(name, [b'm' | b't' | b'T' | b'j', ..] | [b'_', b'r', ..]) {
+                return;
+            }
+            // The place in the list is how exact it is.
+            if let Some(place) = FUNCTIONS.iter().position(|(function, _)| is(name, function)) {
+                best = Some(best.map_or(place, |best: usize| best.min(place)));
+            }
+        });
+        Some(FUNCTIONS.get(best?)?.1)
+    }
+
+    /// Visits the symbols of a table: whether each is defined, whether it is a function, and its name with what follows that.
+    fn each_symbol(&self, kind: u32, visit: impl FnMut(bool, bool, &[u8])) {
+        // A table that cannot be read has none.
+        _ = self.try_each_symbol(kind, visit);
+    }
+
+    fn try_each_symbol(&self, kind: u32, mut visit: impl FnMut(bool, bool, &[u8])) -> Option<()> {
         let headers = self.headers();
         let table = headers.sections.iter().find(|section| section.kind == kind && section.has_data())?;
         let names = headers.sections.get(usize::try_from(table.link).ok()?)?;
@@ -63,25 +95,14 @@ impl ObjectFile {
         let names = section::read_within(self.source(), headers.class, names, SEARCHED).ok()?;
         // `Elf32_Sym` and `Elf64_Sym`: where `st_info` and `st_shndx` stand.
         let (size, info, section) = if headers.class == Class::Elf64 { (24, 4, 6) } else { (16, 12, 14) };
-        let mut best = None;
         for symbol in symbols.data.chunks_exact(size) {
             let defined = symbol[section] != 0 || symbol[section + 1] != 0;
-            if !defined || symbol[info] & 0xf != elf::STT_FUNC.0 {
-                continue;
-            }
             let at = u32::from_le_bytes([symbol[0], symbol[1], symbol[2], symbol[3]]);
-            let Some(rest) = names.data.get(usize::try_from(at).ok()?..) else { continue };
-            let is = |name: &[u8]| rest.strip_prefix(name).is_some_and(|after| after.first() == Some(&0));
-            // Few names begin so: the cheapest check first.
-            if !matches!(rest, [b'm' | b't' | b'T' | b'j', ..] | [b'_', b'r', ..]) {
-                continue;
-            }
-            // The place in the list is how exact it is.
-            if let Some(place) = FUNCTIONS.iter().position(|(name, _)| is(name)) {
-                best = Some(best.map_or(place, |best: usize| best.min(place)));
+            if let Some(name) = names.data.get(usize::try_from(at).ok()?..) {
+                visit(defined, symbol[info] & 0xf == elf::STT_FUNC.0, name);
             }
         }
-        Some(FUNCTIONS.get(best?)?.1)
+        Some(())
     }
 
     fn says(&self) -> Option<Allocator> {
@@ -90,4 +111,9 @@ impl ObjectFile {
         let mut texts = data.data.split(|byte| *byte == 0);
         texts.find_map(|text| MESSAGES.iter().find(|(message, _)| text.starts_with(message)).map(|(_, allocator)| *allocator))
     }
+}
+
+/// Whether a name that goes on up to its 0 is this one.
+fn is(rest: &[u8], name: &[u8]) -> bool {
+    rest.strip_prefix(name).is_some_and(|after| after.first() == Some(&0))
 }

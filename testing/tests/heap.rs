@@ -8,6 +8,8 @@
     reason = "all of this file is tests"
 )]
 
+#[path = "heap/allocators.rs"]
+mod allocators;
 #[path = "heap/scrape.rs"]
 mod scrape;
 
@@ -33,22 +35,32 @@ fn run(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
-/// Compiles a C workload of this repository.
+/// Compiles a C or C++ workload of this repository.
 fn compile(folder: &Path, source: &str, arguments: &[&str]) -> PathBuf {
-    let program = folder.join(source.trim_end_matches(".c"));
-    let source = metadata::root().join("testing/workloads").join(source);
-    let compiled = run(Command::new(tools::require("gcc")).args(["-O2", "-pthread", "-o"]).arg(&program).arg(source).args(arguments));
-    assert!(compiled.status.success(), "{}", text(&compiled.stderr));
-    program
+    compile_as(&folder.join(source.split('.').next().unwrap()), source, arguments)
 }
 
-/// The shim needs no library, and exports the allocator's functions and nothing else.
+fn compile_as(program: &Path, source: &str, arguments: &[&str]) -> PathBuf {
+    let compiler = tools::require(if source.ends_with(".c") { "gcc" } else { "g++" });
+    let source = metadata::root().join("testing/workloads").join(source);
+    let compiled = run(Command::new(compiler).args(["-O2", "-pthread", "-o"]).arg(program).arg(source).args(arguments));
+    assert!(compiled.status.success(), "{}", text(&compiled.stderr));
+    program.to_owned()
+}
+
+/// The shim needs no library, and exports the allocator's functions and C++'s operators, and nothing else.
 #[test]
 fn the_shim_stands_alone() {
     let dynamic = text(&run(Command::new(tools::require("readelf")).args(["-W", "-d"]).arg(shim())).stdout);
     assert!(dynamic.contains("SONAME") && !dynamic.contains("(NEEDED)"), "{dynamic}");
     let symbols = text(&run(Command::new(tools::require("nm")).args(["-D", "--defined-only"]).arg(shim())).stdout);
-    let exported: Vec<_> = symbols.lines().filter_map(|line| line.split_whitespace().last()).collect();
+    let (operators, exported): (Vec<&str>, Vec<&str>) =
+        symbols.lines().filter_map(|line| line.split_whitespace().last()).partition(|name| name.starts_with("_Z"));
+    assert_eq!(operators.len(), 20, "{operators:?}");
+    assert!(
+        operators.iter().all(|name| ["_Znwm", "_Znam", "_ZdlPv", "_ZdaPv"].iter().any(|begin| name.starts_with(begin))),
+        "{operators:?}"
+    );
     let mut expected =
         ["malloc", "calloc", "realloc", "reallocarray", "aligned_alloc", "posix_memalign", "memalign", "valloc", "pvalloc", "free"]
             .to_vec();
@@ -217,61 +229,75 @@ fn heaptrack(host: &Host, program: &Path) -> Vec<(&'static str, u64)> {
     ["leak_site", "cache_site", "sawtooth_site"].map(of).into()
 }
 
+/// What each site of the heap workload has allocated, and what of it is live, in bytes, by its own count.
+type Counts = Vec<(String, u64, u64)>;
+
+/// The counts, when it has allocated all.
+fn counts(workload: &mut Running, at_most: Duration) -> Counts {
+    workload.wait_for_line("end", at_most);
+    let output = workload.output();
+    let count = |line: &str| {
+        let mut words = line.split(' ');
+        Some((words.next()?.to_owned(), words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+    };
+    let counts: Counts = output.lines().filter_map(count).collect();
+    assert_eq!(counts.len(), 3, "{output}");
+    counts
+}
+
+/// Waits until nearly all that was allocated has come, with names: these come with the symbols, and the last windows with the next batches.
+fn wait_for_all(host: &Host, query: &str, counts: &Counts) {
+    let all: u64 = counts.iter().map(|(_, allocated, _)| allocated).sum();
+    wait_for("all that was allocated, with names", Duration::from_secs(60), || {
+        let graph = flamegraph(host, "alloc_space", query);
+        let sites: u64 = counts.iter().map(|(site, ..)| graph.total_of(|function| function.starts_with(site.as_str()))).sum();
+        (sites as f64 > 0.9 * all as f64).then_some(())
+    });
+}
+
+/// Each site has what the program says, within the sampling error, and stacks reach `main`.
+fn check_sites(host: &Host, (profile_type, query): (&str, &str), counts: &Counts) {
+    let graph = flamegraph(host, profile_type, query);
+    let main = graph.total_of(|function| function == "main");
+    assert!(main as f64 > 0.99 * graph.total() as f64, "{profile_type} of {query}: {main} of {} bytes reach main", graph.total());
+    for ((name, allocated, live), size) in counts.iter().zip([20_000, 10_000, 30_000]) {
+        let bytes = if profile_type == "alloc_space" { *allocated } else { *live };
+        let (found, known) = (graph.total_of(|function| function.starts_with(name.as_str())) as f64, bytes as f64);
+        let (off, sigma) = (found / known - 1.0, relative_error(bytes, size));
+        eprintln!(
+            "{query} {profile_type} {name}: {found} bytes, the program says {known}: {:+.1} %, {:.1} sigma",
+            off * 100.0,
+            off / sigma
+        );
+        assert!(off.abs() < 4.5 * sigma, "{profile_type} of {name} of {query}");
+    }
+}
+
 /// What is live, and what was allocated, at each site is what the program itself and heaptrack count, within the sampling error; stacks are
 /// whole, without frame pointers. When the program is killed, its last heap is there.
 #[test]
 fn sites_are_told_truly() {
     let _alone = alone();
     let host = Host::start("heap-truth", 19);
-    let program = host.scratch().join("heap-workload");
-    let source = metadata::root().join("testing/workloads/heap.cpp");
-    let mut compiler = Command::new(tools::require("g++"));
-    compiler.args(["-O2", "-g", "-fomit-frame-pointer", "-o"]).arg(&program).arg(source);
-    assert!(run(&mut compiler).status.success());
+    let program = compile_as(&host.scratch().join("heap-workload"), "heap.cpp", &["-g", "-fomit-frame-pointer"]);
     let mut workload = Running::start("heap-workload", Command::new(&program).arg("24").env("LD_PRELOAD", shim()));
     let heaptrack = heaptrack(&host, &program);
-    workload.wait_for_line("end", Duration::from_secs(120));
-    let output = workload.output();
-    let counts: Vec<(&str, u64, u64)> = output
-        .lines()
-        .filter_map(|line| {
-            let mut words = line.split(' ');
-            Some((words.next()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?))
-        })
-        .collect();
-    assert_eq!(counts.len(), 3, "{output}");
+    let counts = counts(&mut workload, Duration::from_secs(120));
     let query = "{comm=\"heap-workload\"}";
-    let is = |name: &'static str| move |function: &str| function.starts_with(name);
-    // Names come with the symbols, and the last windows with the next batches.
-    wait_for("all that was allocated, with names", Duration::from_secs(60), || {
-        let all: u64 = counts.iter().map(|(_, allocated, _)| allocated).sum();
-        let graph = flamegraph(&host, "alloc_space", query);
-        let sites = graph.total_of(is("leak_site")) + graph.total_of(is("cache_site")) + graph.total_of(is("sawtooth_site"));
-        (sites as f64 > 0.9 * all as f64).then_some(())
-    });
+    wait_for_all(&host, query, &counts);
     std::thread::sleep(Duration::from_secs(5));
-    let check = |profile_type: &str, of: fn(&(&str, u64, u64)) -> u64| {
-        let graph = flamegraph(&host, profile_type, query);
-        let main = graph.total_of(|function| function == "main");
-        assert!(main as f64 > 0.99 * graph.total() as f64, "{profile_type}: {main} of {} bytes reach main", graph.total());
-        for (count, (name, size)) in counts.iter().zip([("leak_site", 20_000), ("cache_site", 10_000), ("sawtooth_site", 30_000)]) {
-            let (found, known) = (graph.total_of(is(name)) as f64, of(count) as f64);
-            let (off, sigma) = (found / known - 1.0, relative_error(of(count), size));
-            eprintln!("{profile_type} {name}: {found} bytes, the program says {known}: {:+.1} %, {:.1} sigma", off * 100.0, off / sigma);
-            assert!(off.abs() < 4.5 * sigma, "{profile_type} of {name}");
-        }
-    };
+    let check = |profile_type: &str| check_sites(&host, (profile_type, query), &counts);
     // What heaptrack, which sees every block, says of the same program: its megabytes have two digits behind the point.
     for ((name, _, live), (other, found)) in counts.iter().zip(&heaptrack) {
         assert!(name == other && live.abs_diff(*found) <= 10_000, "heaptrack says {found} of {name}, the program {live}");
     }
-    check("alloc_space", |count| count.1);
-    check("inuse_space", |count| count.2);
-    let blocks = flamegraph(&host, "inuse_objects", query).total_of(is("leak_site")) as f64;
+    check("alloc_space");
+    check("inuse_space");
+    let blocks = flamegraph(&host, "inuse_objects", query).total_of(|function| function.starts_with("leak_site")) as f64;
     assert!((blocks / (counts[0].2 / 20_000) as f64 - 1.0).abs() < 4.5 * relative_error(counts[0].2, 20_000), "{blocks}");
     workload.signal("KILL");
     std::thread::sleep(Duration::from_secs(8));
-    check("inuse_space", |count| count.2);
+    check("inuse_space");
 }
 
 /// A statically linked Rust program with the sampling allocator: its leak is seen at its site, and `flamekeeper heap` reads and

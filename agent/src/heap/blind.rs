@@ -26,19 +26,24 @@ const MOST: usize = 16_384;
 /// Bytes of an environment that are read.
 const MAX_ENVIRONMENT: u64 = 256 << 10;
 
+/// How the files of allocators begin that are used as libraries.
+const ALLOCATORS: [&[u8]; 3] = [b"libjemalloc.so", b"libtcmalloc", b"libmimalloc"];
+
 /// What an executable is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Program {
     go: bool,
     is_static: bool,
     allocator: Option<Allocator>,
+    mallocx: bool,
 }
 
 impl Program {
     fn of(file: &File) -> Self {
         let Ok(object) = ObjectFile::from_file(file) else { return Self::default() };
         let go = object.section_svma(".go.buildinfo").is_some();
-        Self { go, is_static: object.is_static(), allocator: if go { None } else { object.allocator() } }
+        let allocator = if go { None } else { object.allocator() };
+        Self { go, is_static: object.is_static(), allocator, mallocx: object.calls_mallocx() }
     }
 }
 
@@ -72,6 +77,8 @@ impl Mapped {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Environment {
     wants_library: bool,
+    /// Another allocator is named before the library.
+    allocator_before: bool,
     python_malloc: bool,
 }
 
@@ -80,7 +87,10 @@ impl Environment {
         let mut found = Self::default();
         for variable in bytes.split(|byte| *byte == 0) {
             if let Some(libraries) = variable.strip_prefix(b"LD_PRELOAD=") {
-                found.wants_library |= libraries.split(|byte| b"/ :".contains(byte)).any(|name| name == b"libflamekeeper_heap.so");
+                for name in libraries.split(|byte| b"/ :".contains(byte)) {
+                    found.wants_library |= name == b"libflamekeeper_heap.so";
+                    found.allocator_before |= !found.wants_library && ALLOCATORS.iter().any(|allocator| name.starts_with(allocator));
+                }
             }
             found.python_malloc |= variable.strip_prefix(b"PYTHONMALLOC=").is_some_and(|value| value.starts_with(b"malloc"));
         }
@@ -164,7 +174,8 @@ impl Facts {
         found.extend(mapped.node.then_some(Blindness::JavaScript));
         let other_heap = !found.is_empty();
         found.extend((mapped.python && !environment.python_malloc).then_some(Blindness::Python));
-        found.extend(mapped.jemalloc.then_some(Blindness::JemallocNew));
+        found.extend((mapped.jemalloc && program.mallocx).then_some(Blindness::Mallocx));
+        found.extend((mapped.library && environment.allocator_before).then_some(Blindness::BehindAllocator));
         if !samples && mapped.library {
             found.push(Blindness::NoTable);
         } else if !samples && environment.wants_library && !program.is_static {
@@ -279,8 +290,13 @@ mod tests {
         assert_eq!(of(&["/usr/lib/jvm/lib/server/libjvm.so"], b"", false), [Blindness::Java]);
         assert_eq!(of(&["/usr/bin/node", LIBRARY], b"", true), [Blindness::JavaScript]);
         assert_eq!(of(&["/usr/bin/node_exporter"], b"", false), [Blindness::NotSampled]);
-        assert_eq!(of(&["/usr/lib/x86_64-linux-gnu/libjemalloc.so.2", LIBRARY], b"", true), [Blindness::JemallocNew]);
-        let program = |go, is_static, allocator| Program { go, is_static, allocator };
+        const JEMALLOC: &str = "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2";
+        assert_eq!(of(&[JEMALLOC, LIBRARY], b"LD_PRELOAD=libflamekeeper_heap.so:libjemalloc.so.2", true), []);
+        let behind = b"LD_PRELOAD=/usr/lib/libtcmalloc_minimal.so.4 libflamekeeper_heap.so";
+        assert_eq!(of(&["/usr/lib/libtcmalloc_minimal.so.4", LIBRARY], behind, true), [Blindness::BehindAllocator]);
+        let program = |go, is_static, allocator| Program { go, is_static, allocator, mallocx: false };
+        let flagged = Program { mallocx: true, ..Program::default() };
+        assert_eq!(facts(flagged, &[JEMALLOC, LIBRARY], b"").blindness(true), [Blindness::Mallocx]);
         assert_eq!(facts(program(true, true, None), &["/bin/a"], b"").blindness(false), [Blindness::Go]);
         assert_eq!(facts(program(false, true, None), &["/bin/a"], WANTED).blindness(false), [Blindness::Static]);
         assert_eq!(facts(program(false, true, None), &["/bin/a"], b"").blindness(true), []);

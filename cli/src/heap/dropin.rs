@@ -49,7 +49,7 @@ pub(super) fn enable(unit: &Unit, root: &Path, library: &Path, interval: u64) ->
     let there = root.join(library.strip_prefix("/").unwrap_or(library));
     ensure!(there.is_file(), "{} is not there: install flamekeeper-heap, or say --library", there.display());
     if let Some(other) = sets_preload(unit, root)? {
-        bail!("{} sets LD_PRELOAD already; add {text} to it there", other.display());
+        bail!("{} sets LD_PRELOAD already; name {text} there, before any other allocator", other.display());
     }
     let folder = folder(unit, root);
     let file = folder.join(NAME);

@@ -15,8 +15,9 @@ use flamekeeper_heap_core::thread;
 
 use crate::early;
 use crate::next::{self, Next, Pointer};
+use crate::operators;
 
-const SHIFT: u32 = 64 - FILTER_BITS;
+pub(crate) const SHIFT: u32 = 64 - FILTER_BITS;
 
 /// The caller's registers at the entry of a function: `entry` points at the return address.
 fn caller(entry: *const usize, bp: usize) -> Registers {
@@ -26,7 +27,7 @@ fn caller(entry: *const usize, bp: usize) -> Registers {
 }
 
 /// Counts a block whose size has been subtracted already.
-fn count(block: Pointer, size: usize, entry: *const usize, bp: usize) {
+pub(crate) extern "C" fn count(block: Pointer, size: usize, entry: *const usize, bp: usize) {
     // SAFETY: the calling thread's own.
     if unsafe { (*thread::current()).remaining } >= 0 {
         return;
@@ -39,7 +40,7 @@ fn count(block: Pointer, size: usize, entry: *const usize, bp: usize) {
     }
 }
 
-/// Goes on at `2:` where the block in `rdi` may be a live sample, by its bit of the filter; takes `rax`, `rcx` and `rdx`.
+/// Goes on at `2:` where the block in `rdi` may be a live sample, by its bit of the filter; takes `rax`, `rcx` and `r11`.
 macro_rules! to_2_if_maybe_sampled {
     () => {
         concat!(
@@ -48,13 +49,15 @@ macro_rules! to_2_if_maybe_sampled {
             "shr rax, {shift}\n",
             "mov ecx, eax\n",
             "shr eax, 6\n",
-            "lea rdx, [rip + {filter}]\n",
-            "mov rax, qword ptr [rdx + 8*rax]\n",
+            "lea r11, [rip + {filter}]\n",
+            "mov rax, qword ptr [r11 + 8*rax]\n",
             "bt rax, rcx\n",
             "jc 2f",
         )
     };
 }
+
+pub(crate) use to_2_if_maybe_sampled;
 
 /// An exported function: subtracts the size (after `$prepare`), and calls the slow way with the entry's stack pointer and frame
 /// pointer register in `$sp` and `$bp` where the counter is below 0.
@@ -218,7 +221,8 @@ unsafe extern "C" fn release(block: Pointer) {
 }
 
 /// Forgets a block; whether the allocator must not see it.
-extern "C" fn forget(block: Pointer) -> bool {
+pub(crate) extern "C" fn forget(block: Pointer) -> bool {
+    operators::note_freed(block as usize);
     if early::is_ours(block as usize) {
         return true;
     }

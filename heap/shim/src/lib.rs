@@ -7,6 +7,7 @@
 //! - [`entry`]: the functions that programs call. The fast paths are assembly: count down, or test a bit, then jump to the
 //!   allocator that would have been called without this library. Every one that allocates comes by; `malloc_usable_size` and
 //!   all others are left alone.
+//! - [`operators`]: C++'s `new` and `delete`, which some allocators bring as functions of their own.
 //! - [`next`]: finds that allocator (`dlsym(RTLD_NEXT)`), at the first call, which may be long before any constructor.
 //! - [`early`]: memory for what `dlsym` itself allocates meanwhile.
 //!
@@ -18,6 +19,7 @@
 mod early;
 mod entry;
 mod next;
+mod operators;
 
 use core::ffi::{CStr, c_char};
 use core::panic::PanicInfo;
@@ -57,6 +59,7 @@ extern "C" fn start() {
     }
     sampler::will_say_end();
     sampler::begin();
+    operators::resolve();
     next::at_fork(sampler_forked);
 }
 

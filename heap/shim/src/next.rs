@@ -42,14 +42,17 @@ global_asm!(
     ".weak __register_atfork",
 );
 
+/// A function that answers the address of a weak symbol.
 macro_rules! weak {
     ($name:ident, $symbol:literal) => {
         #[unsafe(naked)]
-        extern "C" fn $name() -> *mut c_void {
+        extern "C" fn $name() -> $crate::next::Pointer {
             naked_asm!(concat!("mov rax, qword ptr [rip + ", $symbol, "@GOTPCREL]"), "ret")
         }
     };
 }
+
+pub(crate) use weak;
 
 weak!(weak_dlsym, "dlsym");
 weak!(weak_environ, "environ");
@@ -105,18 +108,25 @@ pub(crate) fn resolve() {
 }
 
 fn find(next: &Next, name: &CStr, otherwise: Pointer) {
-    type Dlsym = unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void;
-    const RTLD_NEXT: *mut c_void = usize::MAX as *mut c_void;
-    let dlsym = weak_dlsym();
-    let mut found = null_mut();
-    if !dlsym.is_null() {
-        // SAFETY: the C library's function of this type, called from this library, whose place in the order it goes by.
-        found = unsafe { transmute::<*mut c_void, Dlsym>(dlsym)(RTLD_NEXT, name.as_ptr()) };
-    }
+    let found = after(name);
     let found = if found.is_null() { otherwise } else { found };
     if !found.is_null() {
         next.store(found, Ordering::Release);
     }
+}
+
+/// What a name means to the libraries behind this one.
+pub(crate) fn after(name: &CStr) -> Pointer {
+    const RTLD_NEXT: Pointer = usize::MAX as Pointer;
+    find_in(RTLD_NEXT, name)
+}
+
+/// What a name means in a library; null where nothing.
+pub(crate) fn find_in(library: Pointer, name: &CStr) -> Pointer {
+    type Dlsym = unsafe extern "C" fn(Pointer, *const c_char) -> Pointer;
+    let dlsym = weak_dlsym();
+    // SAFETY: the C library's function of this type, called from this library, whose place in the order it goes by.
+    if dlsym.is_null() { null_mut() } else { unsafe { transmute::<Pointer, Dlsym>(dlsym)(library, name.as_ptr()) } }
 }
 
 /// The function that stands behind `next`, unless it is still `early`.

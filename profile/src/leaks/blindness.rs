@@ -23,8 +23,10 @@ pub enum Blindness {
     LinkedTcmalloc,
     /// mimalloc is linked into it.
     LinkedMimalloc,
-    /// jemalloc, as a library, brings C++'s `new` of its own.
-    JemallocNew,
+    /// It calls jemalloc's `mallocx` and its like, which the library does not stand before.
+    Mallocx,
+    /// Another allocator stands before the library.
+    BehindAllocator,
     /// Go.
     Go,
     /// A Java virtual machine.
@@ -37,7 +39,7 @@ pub enum Blindness {
 
 impl Blindness {
     /// All kinds.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::NotLoaded,
         Self::NoTable,
         Self::NotSampled,
@@ -46,7 +48,8 @@ impl Blindness {
         Self::LinkedJemalloc,
         Self::LinkedTcmalloc,
         Self::LinkedMimalloc,
-        Self::JemallocNew,
+        Self::Mallocx,
+        Self::BehindAllocator,
         Self::Go,
         Self::Java,
         Self::Python,
@@ -65,7 +68,8 @@ impl Blindness {
             Self::LinkedJemalloc => "linked_jemalloc",
             Self::LinkedTcmalloc => "linked_tcmalloc",
             Self::LinkedMimalloc => "linked_mimalloc",
-            Self::JemallocNew => "jemalloc_new",
+            Self::Mallocx => "mallocx",
+            Self::BehindAllocator => "behind_allocator",
             Self::Go => "go_heap",
             Self::Java => "java_heap",
             Self::Python => "python_arenas",
@@ -98,7 +102,8 @@ impl Blindness {
             Self::LinkedJemalloc => "jemalloc is linked into the program: what it allocates is not seen",
             Self::LinkedTcmalloc => "tcmalloc is linked into the program: what it allocates is not seen",
             Self::LinkedMimalloc => "mimalloc is linked into the program: what it allocates is not seen",
-            Self::JemallocNew => "jemalloc has functions of its own for C++'s new (and mallocx) that are not seen; malloc and free are",
+            Self::Mallocx => "what it allocates by jemalloc's mallocx and rallocx is not seen; what it does by malloc and new is",
+            Self::BehindAllocator => "LD_PRELOAD names another allocator before the library: nothing of its heap is seen",
             Self::Go => "Go has an allocator of its own: only C code in it is seen",
             Self::Java => "the Java heap is not seen, only what the machine and native code allocate beside it",
             Self::Python => "Python objects of up to 512 bytes lie in arenas of Python's own and are not seen",
@@ -126,9 +131,10 @@ impl Blindness {
                 "serve tcmalloc's heap profile over HTTP and name that address in the agent's [[scrape]]; or link it as a library"
             }
             Self::LinkedMimalloc => "link mimalloc as a library, or (Rust) use flamekeeper_heap::Sampled as its global allocator",
-            Self::JemallocNew => {
-                "where new matters, run with MALLOC_CONF=prof:true, serve jemalloc's heap profile and name it in the agent's [[scrape]]"
+            Self::Mallocx => {
+                "where that matters, run with MALLOC_CONF=prof:true, serve jemalloc's heap profile and name it in the agent's [[scrape]]"
             }
+            Self::BehindAllocator => "name libflamekeeper_heap.so first in LD_PRELOAD: it passes on to the allocator that comes next",
             Self::Go => "import net/http/pprof, and name its address (http://127.0.0.1:6060/debug/pprof/heap) in the agent's [[scrape]]",
             Self::Java => "record allocations and old objects with JFR (jcmd PID JFR.start settings=profile)",
             Self::Python => "start it with PYTHONMALLOC=malloc",
@@ -139,7 +145,7 @@ impl Blindness {
     /// Whether nothing at all is seen of a process that is blind so.
     #[must_use]
     pub const fn is_total(self) -> bool {
-        matches!(self, Self::NotLoaded | Self::NoTable | Self::NotSampled | Self::Static)
+        matches!(self, Self::NotLoaded | Self::NoTable | Self::NotSampled | Self::Static | Self::BehindAllocator)
     }
 }
 
