@@ -12,6 +12,8 @@
 mod allocators;
 #[path = "heap/scrape.rs"]
 mod scrape;
+#[path = "heap/scrape_https.rs"]
+mod scrape_https;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

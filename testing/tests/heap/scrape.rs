@@ -1,6 +1,7 @@
 //! Heap profiles that programs serve themselves: Go's and jemalloc's, fetched by the real agent, asked for at the far end.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -11,14 +12,23 @@ use flamekeeper_testing::{metadata, tools};
 use super::{JEMALLOC, compile, flamegraph, run, text};
 
 /// What the programs keep, in bytes.
-const GO_KEEPS: u64 = 128 << 20;
+pub(super) const GO_KEEPS: u64 = 128 << 20;
 const JEMALLOC_KEEPS: u64 = 256 * (96 << 10);
 
 /// The last counts of a program that says `kept BYTES dropped BYTES`.
-fn dropped(program: &Running) -> Option<(u64, u64)> {
+pub(super) fn dropped(program: &Running) -> Option<(u64, u64)> {
     let output = program.output();
     let mut words = output.lines().rev().find(|line| line.starts_with("kept"))?.split(' ');
     Some((words.nth(1)?.parse().ok()?, words.nth(1)?.parse().ok()?))
+}
+
+/// Builds the Go program, whose name is `gate`.
+pub(super) fn build_gate(folder: &Path) -> PathBuf {
+    let go = folder.join("gate");
+    let source = metadata::root().join("testing/workloads/heap.go");
+    let built = run(Command::new(tools::require("go")).args(["build", "-o"]).arg(&go).arg(source));
+    assert!(built.status.success(), "{}", text(&built.stderr));
+    go
 }
 
 /// What each keeps is told truly, with names, files and lines; what was allocated counts once, however often it is scraped. Go's wants
@@ -28,10 +38,7 @@ fn served_heaps_are_told() {
     let _alone = alone();
     let mut host = Host::with_collector("heap-scrape");
     let folder = host.scratch().path().to_owned();
-    let (go, jemalloc) = (folder.join("gate"), compile(&folder, "heap-jemalloc.c", &["-g", JEMALLOC]));
-    let source = metadata::root().join("testing/workloads/heap.go");
-    let built = run(Command::new(tools::require("go")).args(["build", "-o"]).arg(&go).arg(source));
-    assert!(built.status.success(), "{}", text(&built.stderr));
+    let (go, jemalloc) = (build_gate(&folder), compile(&folder, "heap-jemalloc.c", &["-g", JEMALLOC]));
     let (go_port, jemalloc_port) = (free_address().port().to_string(), free_address().port().to_string());
     let token = folder.join("token");
     std::fs::write(&token, "open-sesame\n").unwrap();
