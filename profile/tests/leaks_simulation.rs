@@ -11,7 +11,7 @@ use flamekeeper_profile::leaks::{AgeClass, Forecast, Verdict, forecast};
 #[allow(missing_docs, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of this test")]
 mod simulated;
 
-use simulated::{BENIGN, Kind, LEAKS, Process, Site, WINDOW};
+use simulated::{BENIGN, HOUR, Kind, LEAKS, Process, Site};
 
 /// Of all processes.
 struct Found {
@@ -36,15 +36,16 @@ fn score(forecast: &Forecast) -> f64 {
     if forecast.verdict == Verdict::Leaks { forecast.low } else { forecast.low.min(0.0) - 1.0 }
 }
 
-fn simulate(processes: std::ops::Range<u64>) -> Found {
-    let age = AgeClass::for_span(WINDOW).unwrap();
+fn simulate(processes: std::ops::Range<u64>, hours: f64) -> Found {
+    let window = hours * HOUR;
+    let age = AgeClass::for_span(window).unwrap();
     let (mut benign, mut leaks, mut first, mut missed, mut many) = (Vec::new(), Vec::new(), 0, 0, 0);
     let (mut stated, mut held) = (0, 0);
     let mut verdicts: BTreeMap<String, BTreeMap<&'static str, usize>> = BTreeMap::new();
     let count = processes.clone().count();
     for number in processes {
-        let process = Process::new(number, age);
-        let judge = |site: &Site| forecast(age.seconds(), &process.spans, &site.parts, WINDOW);
+        let process = Process::new(number, window, age);
+        let judge = |site: &Site| forecast(age.seconds(), &process.spans, &site.parts, HOUR);
         let judged: Vec<(Kind, Forecast)> = process.sites.iter().map(|site| (site.kind, judge(site))).collect();
         for ((kind, forecast), site) in judged.iter().zip(&process.sites) {
             if let Some(growth) = site.growth.filter(|_| forecast.verdict == Verdict::Leaks) {
@@ -87,7 +88,7 @@ fn simulate(processes: std::ops::Range<u64>) -> Found {
 /// What must hold of any change to the verdict, on few processes: the seeds are fixed.
 #[test]
 fn leaks_are_ranked_first() {
-    let found = simulate(0..40);
+    let found = simulate(0..40, 1.0);
     assert!(found.first >= 37 && found.recall >= 0.85, "{} of {} first, recall {}", found.first, found.processes, found.recall);
     assert!(found.alarms <= 4, "{} of {} benign sites are called leaks", found.alarms, found.benign);
 }
@@ -97,7 +98,7 @@ fn leaks_are_ranked_first() {
 #[ignore = "a measurement"]
 fn many_processes() {
     for processes in [0..200, 200..2000] {
-        let found = simulate(processes);
+        let found = simulate(processes, 1.0);
         let share = |part: usize, whole: usize| 100.0 * part as f64 / whole as f64;
         println!("{} processes, one leak and {} benign sites each:", found.processes, BENIGN.len());
         println!("  the leak ranks first in {:.1} %", share(found.first, found.processes));
@@ -112,5 +113,25 @@ fn many_processes() {
         for (kind, verdicts) in found.verdicts {
             println!("  {kind}: {verdicts:?}");
         }
+    }
+}
+
+/// A window that is long beside what the processes do: every leak is named, and no benign site.
+#[test]
+fn long_windows_name_all_leaks_and_nothing_else() {
+    let found = simulate(0..40, 8.0);
+    assert_eq!((found.missed, found.many, found.alarms, found.first), (0, 40, 0, 40), "{:?}", found.verdicts);
+}
+
+/// What `docs/benchmarks.md` states of longer windows: the processes from above, and 4,000 others.
+#[test]
+#[ignore = "a measurement"]
+fn longer_windows() {
+    println!("| window | missed of 200 | of 1,800 | of 4,000 others | false of 1,400 | of 12,600 | of 28,000 |");
+    for hours in [1.0, 2.0, 4.0, 8.0] {
+        let found = [0..200, 200..2000, 2000..6000].map(|processes| simulate(processes, hours));
+        let missed = found.each_ref().map(|found| format!("{} of {}", found.missed, found.many)).join(" | ");
+        let alarms = found.each_ref().map(|found| found.alarms.to_string()).join(" | ");
+        println!("| {hours} h | {missed} | {alarms} |");
     }
 }
