@@ -350,6 +350,50 @@ fn a_static_program_samples_itself() {
     assert!(heap(&["status"]).contains("switched off"));
 }
 
+/// In a program that runs with the library, sampling is switched off, on, and to another interval from outside.
+#[test]
+fn sampling_is_switched_at_run_time() {
+    // Some 30 MB a second.
+    let script = "import time\nprint('begun', flush=True)\nwhile True:\n    bytes(30000)\n    time.sleep(0.001)\n";
+    let mut command = Command::new(tools::require("python3"));
+    let mut program = Running::start("python3", command.args(["-c", script]).env("LD_PRELOAD", shim()));
+    program.wait_for_line("begun", Duration::from_secs(30));
+    let pid = program.pid().to_string();
+    let heap = |arguments: &[&str]| {
+        let output = run(Command::new(binary("flamekeeper")).arg("heap").args(arguments));
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let taken = || {
+        let status = heap(&["status", &pid]);
+        let words: Vec<&str> = status.split_whitespace().collect();
+        let place = words.iter().position(|word| word.starts_with("taken")).unwrap_or_else(|| panic!("{status}"));
+        words[place - 1].parse::<u64>().unwrap()
+    };
+    let grows = |by: u64| {
+        let before = taken();
+        wait_for("samples", Duration::from_secs(60), || (taken() >= before + by).then_some(()));
+    };
+    heap(&["interval", &pid, "65536"]);
+    grows(50);
+    heap(&["interval", &pid, "0"]);
+    assert!(heap(&["status", &pid]).contains("switched off"));
+    let off = || {
+        // What was taken is not told while it is off.
+        heap(&["interval", &pid, "65536"]);
+        let taken = taken();
+        heap(&["interval", &pid, "0"]);
+        taken
+    };
+    let before = off();
+    std::thread::sleep(Duration::from_secs(5));
+    let after = off();
+    // As many as it may take while it is on are 100 a second.
+    assert!(after < before + 200, "{before} samples, and {after} after five seconds without");
+    heap(&["interval", &pid, "65536"]);
+    grows(50);
+}
+
 /// `flamekeeper heap enable` writes a drop-in, once, that `disable` removes; a unit that preloads something else is left alone.
 #[test]
 fn units_are_enabled_and_disabled() {

@@ -1,6 +1,6 @@
 //! The verdict about leaks, from a program's blocks to the command line: every leak is named, and nothing that grows for good reasons.
 
-#![allow(clippy::unwrap_used, reason = "all of this file is tests")]
+#![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "all of this file is tests")]
 
 use std::process::Command;
 use std::time::Duration;
@@ -10,6 +10,8 @@ use flamekeeper_testing::programs::{Running, alone, binary, heap_shim, wait_for}
 use flamekeeper_testing::{http, metadata, tools};
 use serde_json::Value;
 
+#[path = "leaks/killed.rs"]
+mod killed;
 #[path = "leaks/memory.rs"]
 mod memory;
 

@@ -1,5 +1,6 @@
 /* Allocates and frees by every function there is, in four threads and in children, and says what the heap's table holds in the end.
  * Every block is freed, and its first and last byte are written and looked at: one that is not a thread's own would show. */
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +38,8 @@ static void allocate(struct slot *slot, unsigned kind, size_t size) {
     if (kind == 2) block = calloc(1, size);
     else if (kind == 3) block = posix_memalign(&block, 64, size) ? NULL : block;
     else if (kind == 4) block = aligned_alloc(32, size = (size + 31) & ~(size_t)31);
+    else if (kind == 5) block = memalign(64, size);
+    else if (kind == 6 && size < 100) block = valloc(size);
     else block = malloc(size);
   }
   if (!block) abort();

@@ -42,7 +42,7 @@ fn await_level(host: &Host, service: &str, kind: &str, mib: f64) {
 }
 
 /// Runs a command in a cgroup of its own that may have `mib` MiB.
-fn within(mib: u64, command: &mut Command) -> ExitStatus {
+pub(super) fn within(mib: u64, command: &mut Command) -> ExitStatus {
     let roots = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
     let name = format!("flamekeeper-memory-{}", std::process::id());
     let made = roots.into_iter().find_map(|(root, limit)| {
