@@ -6,19 +6,22 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use flamekeeper_object::ObjectFile;
-use flamekeeper_profile::{Avma, Svma, Timestamp, Window};
+use flamekeeper_profile::{Avma, Batch, SampleType, Svma, Timestamp, Window};
 use flamekeeper_wire::{Limits, decode, encode};
 use framehop::{FrameAddress, Unwinder as _};
 use perf_event_open_sys::bindings as sys;
 
+use crate::engine::faults::{FaultPace, Share};
 use crate::engine::sampler::Sampler;
-use crate::engine::{EngineConfig, EventChoice};
+use crate::engine::{EngineConfig, EngineStats, EventChoice};
 use crate::identity;
 use crate::jit;
 use crate::jvm;
 use crate::kernel::KernelFrames;
 use crate::perf::event::EventSpec;
-use crate::record::{HEADER_SIZE, Header, UserRegs};
+use crate::perf::ring::page_size;
+use crate::record::fault::parse_fault;
+use crate::record::{HEADER_SIZE, Header, UserRegs, is_interpreter, time_of};
 use crate::unwind::verdict::Verdict;
 use crate::unwind::{MAX_FRAMES, arch, cfi, go, sections};
 
@@ -27,17 +30,57 @@ const FIRST_PID: u32 = 5_000_000;
 /// How many processes a ring's records are about: few, so that records meet.
 const PROCESSES: u32 = 4;
 
-/// The records of a ring, one behind the other, through the whole sampler. The window's ledger adds up, and the collector
-/// takes the batch.
+/// Of the flags of a record: it lies in a ring of page faults. The kernel has this one in reserve and sets it nowhere
+/// (`PERF_RECORD_MISC_EXT_RESERVED`).
+const OF_FAULTS: u16 = 1 << 15;
+/// Which of two such rings it is.
+const OTHER_RING: u16 = 1 << 14;
+
+/// What a sampler was given of page faults.
+struct Faults {
+    pace: FaultPace,
+    sum: Share,
+    bytes: u64,
+}
+
+impl Faults {
+    /// Applies a record of a ring of page faults, as the engine does.
+    fn apply(&mut self, sampler: &mut Sampler, header: Header, record: &[u8]) {
+        if header.kind != sys::PERF_RECORD_SAMPLE || is_interpreter(record) {
+            return sampler.apply_beside_faults(record);
+        }
+        let place = usize::from(header.misc & OTHER_RING != 0);
+        sampler.apply_fault(record, |counted| {
+            let share = self.pace.sampled(place, counted, time_of(record));
+            let page = parse_fault(record).map_or(0, |fault| fault.page_bytes);
+            let page = if page == 0 { page_size() as u64 } else { page };
+            self.sum = Share { faults: self.sum.faults + share.faults, missed: self.sum.missed.wrapping_add(share.missed) };
+            self.bytes = self.bytes.saturating_add(share.faults.saturating_mul(page));
+            share
+        });
+    }
+
+    /// All that was given is in the counters, and the memory in the batch.
+    fn check(&self, stats: &EngineStats, batch: &Batch) {
+        assert_eq!((stats.faults.get(), stats.faults_missed.get()), (self.sum.faults, self.sum.missed));
+        let touched = batch.series.iter().filter(|series| series.sample_type == SampleType::touched());
+        assert_eq!(touched.fold(0, |sum: u64, series| sum.saturating_add(series.total())), self.bytes);
+    }
+}
+
+/// The records of rings, one behind the other, through the whole sampler: of CPU samples, and where the flags say so of page
+/// faults. The window's ledger adds up, and so do the counters of page faults; the collector takes the batch.
 pub fn perf_ring(bytes: &[u8]) {
     let identity = identity::Identity::new(identity::IdentityConfig::default());
+    let stats = Arc::<EngineStats>::default();
     let mut sampler = Sampler::with_kernel(
         EngineConfig::default(),
         identity,
         &EventSpec::new(EventChoice::Auto, 999, 8),
-        Arc::default(),
+        Arc::clone(&stats),
         KernelFrames::nameless(),
     );
+    let mut faults = Faults { pace: FaultPace::new(101), sum: Share::default(), bytes: 0 };
     let mut rest = bytes.to_vec();
     let mut rest = &mut rest[..];
     while let Some(header) = rest.first_chunk::<HEADER_SIZE>().copied().map(Header::from_bytes) {
@@ -49,11 +92,16 @@ pub fn perf_ring(bytes: &[u8]) {
         }
         let (record, after) = rest.split_at_mut(size);
         tame(header.kind, record);
-        sampler.apply(record);
+        if header.misc & OF_FAULTS == 0 {
+            sampler.apply(record);
+        } else {
+            faults.apply(&mut sampler, header, record);
+        }
         rest = after;
     }
     let batch = sampler.close(Window::new(Timestamp(0), Timestamp(10)));
     assert_eq!(batch.ledger.taken, batch.samples() + batch.ledger.lost_total());
+    faults.check(&stats, &batch);
     match decode(&encode(&batch), &Limits::default()) {
         Ok(decoded) => assert_eq!((decoded.samples(), decoded.ledger.taken), (batch.samples(), batch.ledger.taken)),
         Err(error) => panic!("the collector refuses it: {error}"),

@@ -314,7 +314,7 @@ pub fn parse(bytes: &[u8]) -> Result<Record<'_>, RecordError> {
 /// Whether a record of kind `PERF_RECORD_SAMPLE` holds the output of BPF. It has the first fields of a sample, then the
 /// output's size (32 bits) and the output, which begins with [`python::MAGIC`](crate::python::MAGIC). A sample has the 64-bit
 /// length of its callchain there, whose upper half is always 0.
-fn is_interpreter(bytes: &[u8]) -> bool {
+pub(crate) fn is_interpreter(bytes: &[u8]) -> bool {
     bytes.get(INTERPRETER_MARK..).and_then(<[u8]>::first_chunk).is_some_and(|mark| is_interpreter_mark(*mark))
 }
 

@@ -156,20 +156,20 @@ impl Heaps {
     pub(crate) fn mapped(&mut self, pid: u32, path: &[u8], now: u64) {
         if path.ends_with(LIBRARY) {
             self.due.retain(|due| due.pid != pid);
-            self.plan(Due { pid, at: now + LOOK_SOON, looks: LOOKS, pause: LOOK_SOON });
+            self.plan(Due { pid, at: now.saturating_add(LOOK_SOON), looks: LOOKS, pause: LOOK_SOON });
         }
     }
 
     /// A process has begun to run another program.
     pub(crate) fn executed(&mut self, pid: u32, now: u64) {
         self.end(pid, Ended::Replaced);
-        self.plan(Due { pid, at: now + LOOK_AFTER, looks: 1, pause: 0 });
+        self.plan(Due { pid, at: now.saturating_add(LOOK_AFTER), looks: 1, pause: 0 });
     }
 
     /// A process was made by another one: it has a table of its own if that one has one.
     pub(crate) fn forked(&mut self, child: u32, parent: u32, now: u64) {
         if self.heaps.contains_key(&parent) || self.due.iter().any(|due| due.pid == parent && due.looks > 1) {
-            self.plan(Due { pid: child, at: now + LOOK_SOON, looks: LOOKS, pause: LOOK_SOON });
+            self.plan(Due { pid: child, at: now.saturating_add(LOOK_SOON), looks: LOOKS, pause: LOOK_SOON });
         }
     }
 

@@ -4,11 +4,12 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::arch::asm;
 use std::cell::Cell;
 
-use flamekeeper_profile::{Avma, FileOffset, Timestamp};
+use flamekeeper_profile::{Avma, FileOffset, SampleType, Series, Timestamp};
 use perf_event_open_sys::bindings as sys;
 
 use super::*;
 use crate::engine::EventChoice;
+use crate::engine::faults::Share;
 use crate::identity::IdentityConfig;
 use crate::jit::book::{Book, Draft, Memory, NewCode};
 use crate::python::Tracked;
@@ -116,12 +117,23 @@ fn unwinds_this_thread() {
     assert_eq!(series.labels.get(flamekeeper_profile::label::EXE), std::env::current_exe().unwrap().to_string_lossy());
 }
 
+/// Where the callchain of a sample begins.
+const CALLCHAIN: usize = 8 + 24;
+
 /// The same sample with a kernel part: two functions of the kernel, as the timer finds them.
 fn with_kernel_frames(sample: &[u8]) -> Vec<u8> {
-    const CALLCHAIN: usize = 8 + 24;
     let chain = [sys::PERF_CONTEXT_KERNEL, 0xffff_ffff_8100_0010, 0xffff_ffff_8100_0100, sys::PERF_CONTEXT_USER];
     let words: Vec<u8> = [chain.len() as u64].into_iter().chain(chain).flat_map(u64::to_ne_bytes).collect();
     let mut longer = [&sample[..CALLCHAIN], &words, &sample[CALLCHAIN + 8..]].concat();
+    let size = u16::try_from(longer.len()).unwrap();
+    longer[6..8].copy_from_slice(&size.to_ne_bytes());
+    longer
+}
+
+/// The same as a sample of page faults: with what its event has counted, and the size of the page.
+fn as_fault(sample: &[u8]) -> Vec<u8> {
+    let counted = 5_050_u64.to_ne_bytes();
+    let mut longer = [&sample[..CALLCHAIN], &counted, &sample[CALLCHAIN..], &4096_u64.to_ne_bytes()].concat();
     let size = u16::try_from(longer.len()).unwrap();
     longer[6..8].copy_from_slice(&size.to_ne_bytes());
     longer
@@ -214,6 +226,26 @@ fn named_generated_code_allocates_nothing() {
         .filter_map(|location| Some(batch.tables.string(batch.tables.location(*location)?.lines.first()?.function)))
         .collect();
     assert!(functions.iter().filter(|function| **function == "compiled").count() >= 3, "{functions:?}");
+}
+
+/// Nor do page faults on stacks that were seen before.
+#[test]
+fn known_faults_allocate_nothing() {
+    let short = own_sample();
+    let faults = [as_fault(&short), as_fault(&with_kernel_frames(&short))];
+    let mut sampler = sampler();
+    let rounds = |sampler: &mut Sampler, count: u32| {
+        let share = |_| Share { faults: 101, missed: 1 };
+        (0..count).for_each(|_| faults.iter().for_each(|fault| sampler.apply_fault(fault, share)));
+    };
+    rounds(&mut sampler, 3);
+    let before = ALLOCATIONS.get();
+    rounds(&mut sampler, 1000);
+    assert_eq!(ALLOCATIONS.get() - before, 0);
+    assert_eq!(sampler.stats.fault_samples_lost.iter().map(|lost| lost.get()).sum::<u64>(), 0);
+    let batch = sampler.close(WINDOW);
+    let touched = batch.series.iter().filter(|series| series.sample_type == SampleType::touched());
+    assert_eq!((touched.map(Series::total).sum::<u64>(), batch.samples()), (2 * 1003 * 101 * 4096, 0));
 }
 
 /// What a sample costs, by hand: `cargo test --release -p flamekeeper-agent cost_of -- --ignored --nocapture`.
