@@ -81,6 +81,7 @@ fn each_missing_capability_is_said() {
             "CAP_DAC_READ_SEARCH is missing: programs and perf maps that only their owner may read are not read",
         ),
         ("-syslog", "CAP_SYSLOG is missing: functions of the kernel stay without names"),
+        ("-bpf,-sys_admin", "CAP_BPF is missing: Python's functions are not shown"),
         ("-checkpoint_restore,-sys_admin", "CAP_CHECKPOINT_RESTORE is missing: programs whose file was deleted or replaced"),
     ] {
         let scratch = Scratch::new("capability");
@@ -108,7 +109,7 @@ fn without_perfmon_it_says_what_to_do() {
 #[test]
 fn ambient_capabilities_are_enough() {
     let _alone = alone();
-    const NEEDED: &str = "+perfmon,+sys_ptrace,+dac_read_search,+syslog,+checkpoint_restore";
+    const NEEDED: &str = "+perfmon,+sys_ptrace,+dac_read_search,+syslog,+checkpoint_restore,+bpf";
     let _level = Setting::change("/proc/sys/kernel/perf_event_paranoid", "3");
     let scratch = Scratch::new("ambient");
     let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps", NEEDED, "--ambient-caps", NEEDED];

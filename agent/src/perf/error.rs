@@ -2,16 +2,20 @@
 
 use std::io;
 
+use crate::permissions::right_to_sample;
+
 /// Why the events could not be opened. The text says what to change.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The kernel does not allow it.
-    #[error("{}", permission_text(*system_wide, *paranoid))]
+    #[error("{}", permission_text(*system_wide, *paranoid, *right))]
     Permission {
         /// Whether the whole host was to be sampled.
         system_wide: bool,
         /// `kernel.perf_event_paranoid` now; none where it could not be read.
         paranoid: Option<i32>,
+        /// The capability that would allow it elsewhere; none where the program has none.
+        right: Option<&'static str>,
         /// What the kernel answered.
         source: io::Error,
     },
@@ -95,11 +99,17 @@ pub enum OpenError {
     },
 }
 
-pub(crate) fn permission_text(system_wide: bool, paranoid: Option<i32>) -> String {
+/// Why sampling is refused, and what to do: `right` is the capability for it that the program has.
+pub(crate) fn permission_text(system_wide: bool, paranoid: Option<i32>, right: Option<&str>) -> String {
     let now = paranoid.map_or_else(|| "unreadable".to_owned(), |level| level.to_string());
     let what = if system_wide { "sample the whole host" } else { "sample this process" };
     let mut text = format!("the kernel does not allow to {what}: kernel.perf_event_paranoid is {now}");
-    if system_wide {
+    if let Some(right) = right {
+        text.push_str(&match paranoid {
+            Some(3..) if right == "CAP_PERFMON" => ", and this kernel refuses sampling at a level above 2 even with CAP_PERFMON, which the program has. Run `sysctl kernel.perf_event_paranoid=2` as root".to_owned(),
+            _ => format!(", and the program has {right}: a seccomp filter or a security module refuses perf_event_open(2)"),
+        });
+    } else if system_wide {
         text.push_str(" and the program lacks CAP_PERFMON. Run it as root or with its systemd unit, or grant the capability (`setcap cap_perfmon,cap_sys_ptrace,cap_dac_read_search,cap_syslog,cap_checkpoint_restore,cap_bpf+ep PROGRAM`; cap_bpf may be left out: without it Python functions are not named)");
         if paranoid.is_some_and(|level| level > 2) {
             text.push_str("; a level above 2 refuses even CAP_PERFMON on this distribution, so also run `sysctl kernel.perf_event_paranoid=2` as root");
@@ -118,7 +128,9 @@ impl OpenError {
     /// Says what the failure of `perf_event_open(2)` means.
     pub(crate) fn from_open(source: io::Error, context: &OpenContext) -> Self {
         match source.raw_os_error() {
-            Some(libc::EACCES | libc::EPERM) => Self::Permission { system_wide: context.pid.is_none(), paranoid: paranoid_level(), source },
+            Some(libc::EACCES | libc::EPERM) => {
+                Self::Permission { system_wide: context.pid.is_none(), paranoid: paranoid_level(), right: right_to_sample(), source }
+            }
             Some(libc::EMFILE | libc::ENFILE) => Self::OpenFiles { wanted: context.events, source },
             Some(libc::ESRCH) => Self::NoProcess { pid: context.pid.unwrap_or_default() },
             Some(libc::ENOMEM) => Self::Memory { ring_bytes: context.ring_bytes, cpus: context.cpus, source },
@@ -168,13 +180,19 @@ mod tests {
         let one = OpenContext { pid: Some(12), ..host };
         let open = |errno, context| OpenError::from_open(io::Error::from_raw_os_error(errno), context).to_string();
         let map = |errno| OpenError::from_mmap(io::Error::from_raw_os_error(errno), &host).to_string();
-        assert!(open(libc::EACCES, &host).contains("CAP_PERFMON"));
+        assert!(open(libc::EACCES, &host).contains("perf_event_paranoid"));
         assert!(open(libc::EACCES, &one).contains("perf_event_paranoid"));
         assert!(open(libc::EMFILE, &host).contains("ulimit -n"));
         assert!(open(libc::ESRCH, &one).contains("no process 12"));
         assert!(open(libc::ENOSYS, &host).contains("CONFIG_PERF_EVENTS"));
         assert!(map(libc::EPERM).contains("RLIMIT_MEMLOCK"));
         assert!(map(libc::ENOMEM).contains("no memory"));
-        assert!(permission_text(true, Some(3)).contains("sysctl kernel.perf_event_paranoid=2"));
+        assert!(permission_text(true, Some(3), None).contains("sysctl kernel.perf_event_paranoid=2"));
+        let debian = permission_text(true, Some(3), Some("CAP_PERFMON"));
+        assert!(debian.contains("sysctl kernel.perf_event_paranoid=2") && !debian.contains("lacks"), "{debian}");
+        for (level, right) in [(2, "CAP_PERFMON"), (3, "CAP_SYS_ADMIN")] {
+            let text = permission_text(true, Some(level), Some(right));
+            assert!(text.contains(right) && text.contains("seccomp") && !text.contains("sysctl"), "{text}");
+        }
     }
 }

@@ -69,6 +69,14 @@ impl Facts {
     }
 }
 
+/// The capability by which this process may sample the host: none where it has neither.
+pub(crate) fn right_to_sample() -> Option<&'static str> {
+    let capabilities = effective(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
+    let facts = Facts { capabilities, ..Facts::default() };
+    let rights = [(Capability::SYS_ADMIN, "CAP_SYS_ADMIN"), (Capability::PERFMON, "CAP_PERFMON")];
+    rights.into_iter().find_map(|(capability, name)| facts.has(capability).then_some(name))
+}
+
 /// The line `CapEff:` of `/proc/PID/status`.
 fn effective(status: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));

@@ -9,6 +9,7 @@ mod memory;
 use std::fmt;
 
 pub use facts::Facts;
+pub(crate) use facts::right_to_sample;
 
 use crate::perf::error::permission_text;
 
@@ -29,6 +30,8 @@ impl Capability {
     pub const SYSLOG: Self = Self(34);
     /// Sampling. Since kernel 5.8.
     pub const PERFMON: Self = Self(38);
+    /// Programs for the kernel. Since kernel 5.8; SYS_ADMIN does as well.
+    pub const BPF: Self = Self(39);
     /// `/proc/PID/map_files`. Since kernel 5.9.
     pub const CHECKPOINT_RESTORE: Self = Self(40);
 }
@@ -71,7 +74,14 @@ pub fn lacks(facts: &Facts) -> Vec<Lack> {
     ];
     let missing = capabilities.into_iter().filter(|(capability, ..)| !facts.has(*capability));
     let missing = missing.map(|(_, name, cost)| worse(format!("{name} is missing: {cost}")));
+    let missing = missing.chain(interpreters(facts));
     sampling(facts).into_iter().chain(missing).chain(symbols(facts)).chain(memory(facts)).chain(files(facts)).collect()
+}
+
+/// The right to read an interpreter's frames in the sampling interrupt (`python::tap`).
+fn interpreters(facts: &Facts) -> Option<Lack> {
+    (!facts.has(Capability::BPF) && !facts.has(Capability::SYS_ADMIN))
+        .then(|| Lack { fatal: false, text: "CAP_BPF is missing: Python's functions are not shown, only the interpreter's own".to_owned() })
 }
 
 /// The right to sample all CPUs: `perf_event_open(2)` and `kernel.perf_event_paranoid`.
@@ -79,7 +89,7 @@ fn sampling(facts: &Facts) -> Option<Lack> {
     let allowed = facts.has(Capability::PERFMON) || facts.has(Capability::SYS_ADMIN);
     match (allowed, facts.paranoid) {
         (false, Some(level)) if level <= 0 => None,
-        (false, _) => Some(Lack { fatal: true, text: permission_text(true, facts.paranoid) }),
+        (false, _) => Some(Lack { fatal: true, text: permission_text(true, facts.paranoid, None) }),
         (true, Some(level)) if level > 2 => Some(Lack {
             fatal: false,
             text: format!(

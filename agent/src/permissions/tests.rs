@@ -37,6 +37,11 @@ fn each_lack_is_said_once() {
         let texts = texts(&without(capability));
         assert!(matches!(&texts[..], [text] if text.starts_with(name)), "{texts:?}");
     }
+    // Whoever may administer the system may load programs into the kernel, too.
+    let bpf = without(Capability::BPF);
+    assert_eq!(lacks(&bpf), []);
+    let texts = texts(&Facts { capabilities: bpf.capabilities & !(1 << Capability::SYS_ADMIN.0), ..bpf });
+    assert!(matches!(&texts[..], [text] if text.starts_with("CAP_BPF is missing")), "{texts:?}");
 }
 
 /// Without PERFMON there is no sampling, but with SYS_ADMIN (kernels before 5.8), or where everybody may.
