@@ -5,6 +5,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use flamekeeper_profile::{BuildId, BuildIdKind};
+
 use crate::record::MappedFile;
 
 /// Files to remember before those that no process maps any more are forgotten.
@@ -33,6 +35,14 @@ impl FileKey {
         match file {
             MappedFile::BuildId(id) => Self::BuildId(id.into()),
             MappedFile::Inode { major, minor, inode } => Self::Inode { device: (major, minor), inode },
+        }
+    }
+
+    /// The identity that the object of this file has, wherever it lies; none where only the file can tell.
+    pub(crate) fn build_id(&self) -> Option<BuildId> {
+        match self {
+            Self::BuildId(id) => BuildId::new(BuildIdKind::Gnu, id).ok(),
+            Self::Inode { .. } => None,
         }
     }
 }

@@ -5,7 +5,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use flamekeeper_object::ObjectFile;
-use flamekeeper_profile::{BuildId, BuildIdKind};
 
 use crate::process::file::{self, FileKey};
 use crate::process::maps::Mapping;
@@ -86,11 +85,7 @@ fn open_checked(path: &Path, key: &FileKey) -> Option<Located> {
 fn build_id_agrees(located: &Located, key: &FileKey) -> bool {
     match key {
         FileKey::Inode { .. } => true,
-        FileKey::BuildId(expected) => {
-            let expected = BuildId::new(BuildIdKind::Gnu, expected).ok();
-            let found = located.object.build_id();
-            // The kernel pads ids that are shorter than 20 bytes with zeroes up to its size field, so they compare whole.
-            found.is_some() && found == expected.as_ref()
-        }
+        // The kernel pads ids that are shorter than 20 bytes with zeroes up to its size field, so they compare whole.
+        FileKey::BuildId(_) => key.build_id().is_some_and(|expected| located.object.build_id() == Some(&expected)),
     }
 }

@@ -197,6 +197,9 @@ impl ObjectPool {
     /// The identity of the object that a mapping belongs to, which is not loaded for that.
     pub(crate) fn identity(&self, pid: u32, mapping: &Mapping) -> Option<BuildId> {
         let Backing::File(file) = &mapping.backing else { return None };
+        if let Some(known) = file.key.build_id() {
+            return Some(known);
+        }
         match self.by_file.get(&file.serial) {
             Some(FileState::Loaded(object, stamp)) if is_unchanged(pid, mapping, file, *stamp) && self.loaded(*object).is_some() => {
                 self.build_id(*object).cloned()
@@ -260,6 +263,12 @@ impl ObjectPool {
     }
 
     fn load(&mut self, pid: u32, mapping: &Mapping, file: &crate::process::file::File, before: Option<FileState>) -> Option<ObjectRef> {
+        // The same object under another path, perhaps of a file that nobody can open any more.
+        let same = file.key.build_id().and_then(|id| self.by_identity.get(&id).copied()).filter(|object| self.touch(*object));
+        if let Some(object) = same {
+            self.by_file.insert(file.serial, FileState::Loaded(object, None));
+            return Some(object);
+        }
         let Some(located) = locate::open(pid, mapping, file) else {
             let tries = match before {
                 Some(FileState::Failed { tries, .. }) => tries + 1,
