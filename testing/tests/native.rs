@@ -88,15 +88,24 @@ fn start_apart(name: &str, program: &Path, folder: &Path, then: &str) -> Running
     Running::start(Command::new(require("unshare")).args(["-m", "sh", "-c", &script]).env("OTEL_SERVICE_NAME", name))
 }
 
-/// Starts a program and puts another in its place.
-fn start_replaced(name: &str, program: &Path, other: &Path, folder: &Path) -> Running {
-    let (path, new) = (folder.join("replaced"), folder.join("new"));
-    // By another process: see the test of missing permissions in the agent.
-    let copy = |from: &Path, to: &Path| assert!(Command::new("cp").arg(from).arg(to).status().unwrap().success());
+/// Copies a file by another process: see the test of missing permissions in the agent.
+fn copy(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg(from).arg(to).status().unwrap().success());
+}
+
+/// Starts a program and puts another in its place, or nothing.
+fn start_replaced(name: &str, program: &Path, other: Option<&Path>, folder: &Path) -> Running {
+    let (path, new) = (folder.join(format!("{name}-file")), folder.join("new"));
     copy(program, &path);
-    let running = start(name, &path, "plain");
-    copy(other, &new);
-    std::fs::rename(new, path).unwrap();
+    // Longer: the agent starts meanwhile.
+    let running = start_for("2", name, &path, "plain");
+    match other {
+        Some(other) => {
+            copy(other, &new);
+            std::fs::rename(new, path).unwrap();
+        }
+        None => std::fs::remove_file(path).unwrap(),
+    }
     running
 }
 
@@ -116,14 +125,15 @@ fn run() -> Run {
     let programs = Programs::build(&folder);
     let Programs { plain, musl, .. } = &programs;
     // Before the agent, so that it never sees the first file under its name.
-    let replaced = start_replaced("replaced", plain, &programs.deep, &folder);
+    let replaced = start_replaced("replaced", plain, Some(&programs.deep), &folder);
+    let deleted = start_replaced("deleted", plain, None, &folder);
     host.start_agent(FREQUENCY);
     let (apart, root) = (folder.join("apart"), folder.join("root"));
     let [first, second] = &programs.libraries;
     let mut libraries = Command::new(plain);
     // Longer: its two shares are compared, which needs samples.
     libraries.args(["3", "library"]).args([first, second]).env("OTEL_SERVICE_NAME", "library");
-    let mut running = vec![("replaced", replaced)];
+    let mut running = vec![("replaced", replaced), ("deleted", deleted)];
     for mode in ["plain", "thread", "signal", "altstack", "switch", "context", "vdso", "realign"] {
         running.push((mode, start(mode, plain, mode)));
     }
@@ -162,7 +172,7 @@ fn finish(host: &mut Host, running: Vec<(&'static str, Running)>, programs: &Pro
     wait_for("the symbols of the C library", Duration::from_secs(120), libc);
     host.stop_agent();
     let services = truths.into_iter().map(|(name, truth)| (name, Service { truth, graph: host.flamegraph(name) })).collect();
-    let build_ids = [("replaced", build_id(&programs.plain)), ("namespace", build_id(&programs.plain))].into();
+    let build_ids = ["replaced", "deleted", "namespace"].map(|name| (name, build_id(&programs.plain))).into();
     Run { services, versions: host.ask("/api/v1/services?from=-1h"), build_ids }
 }
 
@@ -394,12 +404,14 @@ fn libraries_come_and_go() {
     service.check_path(&["_start", "main", "second_run", "second_leaf"], "second_leaf");
 }
 
-/// A program whose file was replaced by another while it ran is unwound by, and known as, the one that runs.
+/// A program whose file was replaced by another while it ran, or taken away, is unwound by, and known as, the one that runs.
 #[test]
-fn replaced_executable() {
-    service("replaced").check_roots();
-    service("replaced").check_path(PLAIN, "burn_leaf");
-    check_version("replaced");
+fn replaced_and_deleted_executables() {
+    for name in ["replaced", "deleted"] {
+        service(name).check_roots();
+        service(name).check_path(PLAIN, "burn_leaf");
+        check_version(name);
+    }
 }
 
 /// A program on a file system that the agent's mount namespace does not have.
