@@ -13,9 +13,9 @@ use flamekeeper_testing::cpu_time::proc_stat;
 use flamekeeper_testing::host::Host;
 use flamekeeper_testing::http;
 use flamekeeper_testing::programs::{Running, wait_for};
-use flamekeeper_testing::shares::tolerance;
+use flamekeeper_testing::shares::{assert_time, tolerance};
 use flamekeeper_testing::tools::require;
-use flamekeeper_testing::workload::script;
+use flamekeeper_testing::workload::{self, script};
 use serde_json::Value;
 
 const FREQUENCY: u32 = 199;
@@ -121,6 +121,29 @@ fn run() -> Samples {
     drop((unit, container));
     let [.., stolen] = proc_stat();
     Samples { host, stolen: Duration::from_secs_f64(stolen - stolen_before) }
+}
+
+/// Labels are those that the configuration names, and no others: threads by their names, and a variable of the environment.
+#[test]
+fn labels_are_chosen() {
+    let mut host = Host::with_collector("labels");
+    let mut command = host.agent_command();
+    command.args(["--frequency-hz", &FREQUENCY.to_string(), "--window", "2s", "--process-labels", "comm,thread,env.TEAM"]);
+    host.agent = Some(Running::start("agent", &mut command));
+    wait_for("the first batch", Duration::from_secs(30), || (host.status()["batches"].as_u64()? > 0).then_some(()));
+    let threads = workload::compile("gcc", &["-O2", "-pthread"], "threads.c", &host.scratch().join("threads"));
+    let truth = workload::Running::start(Command::new(threads).args(["3", "1.5"]).env("TEAM", "payments")).finish();
+    host.stop_agent();
+    let samples = Samples { host, stolen: Duration::ZERO };
+    let by = samples.by("thread", "{comm=\"threads\"}");
+    for name in ["reader", "writer"] {
+        assert_time(name, by.get(name).copied().unwrap_or_default(), truth.0[name], FREQUENCY);
+    }
+    samples.assert("threads", "env.TEAM", "payments");
+    let labels = samples.host.ask("/api/v1/labels?from=-1h");
+    let labels: Vec<_> = labels["labels"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(["thread", "env.TEAM"].iter().all(|label| labels.contains(label)), "{labels:?}");
+    assert!(["exe", "pid", "unit"].iter().all(|label| !labels.contains(label)), "{labels:?}");
 }
 
 /// Each kind of process is known for what it is.
