@@ -1,5 +1,5 @@
-//! Python programs of known truth, in every version that is there: the distribution's (3.11 on Debian 12), 3.13 and 3.14, which `./dev test`
-//! unpacks into `target/pythons`, and those that `FLAMEKEEPER_PYTHONS` names, separated by colons. Needs root (or CAP_BPF and its
+//! Python programs of known truth, in every version that is there: the distribution's (3.11 on Debian 12), 3.12, 3.13 and 3.14, which
+//! `./dev test` unpacks into `target/pythons`, and those that `FLAMEKEEPER_PYTHONS` names, separated by colons. Needs root (or CAP_BPF and its
 //! company).
 
 #![allow(clippy::unwrap_used, reason = "all of this file is tests")]
@@ -40,7 +40,8 @@ fn workload() -> PathBuf {
 
 fn pythons() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("pythons");
-    let mut pythons = vec![PathBuf::from("/usr/bin/python3"), folder.join("python3.13"), folder.join("python3.14")];
+    let mut pythons = vec![PathBuf::from("/usr/bin/python3")];
+    pythons.extend(["python3.12", "python3.13", "python3.14"].map(|name| folder.join(name)));
     if let Some(more) = std::env::var_os("FLAMEKEEPER_PYTHONS") {
         pythons.extend(std::env::split_paths(&more));
     }
