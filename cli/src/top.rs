@@ -46,6 +46,8 @@ struct Function {
     #[serde(rename = "self")]
     own: u64,
     total: u64,
+    /// The standard error of the total, where there is one.
+    total_error: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -75,8 +77,10 @@ fn table(answer: &Answer) -> String {
         let (own, total) = (percent(function.own, answer.total), percent(function.total, answer.total));
         let (own_value, total_value) = (value(function.own, &answer.unit), value(function.total, &answer.unit));
         let why = function.unnamed.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+        // Of 95 of a hundred samplings the truth is so near.
+        let near = function.total_error.map_or_else(String::new, |error| format!(" ±{}", value(error.saturating_mul(2), &answer.unit)));
         // Writing to a String cannot fail.
-        _ = writeln!(text, "{own:>7.2} {own_value:>10} {total:>7.2} {total_value:>10}  {} ({module}){why}", function.name);
+        _ = writeln!(text, "{own:>7.2} {own_value:>10} {total:>7.2} {total_value:>10}{near}  {} ({module}){why}", function.name);
     }
     let Completeness { samples, lost_total, truncated, unnamed, unnamed_reasons, unnamed_frames } = &answer.completeness;
     let total = value(answer.total, &answer.unit);
@@ -112,11 +116,11 @@ mod tests {
         let answer = r#"{"unit": "nanoseconds", "total": 4000000000,
             "completeness": {"samples": 400, "lost": {"ring_full": 3}, "lost_total": 3, "truncated": 2, "unnamed": 1,
                 "unnamed_reasons": {"no_symbols": 1}, "unnamed_frames": 0.125},
-            "functions": [{"name": "main", "module": "/usr/bin/api", "file": "", "line": 0, "kind": "native", "self": 1000000000, "total": 4000000000},
+            "functions": [{"name": "main", "module": "/usr/bin/api", "file": "", "line": 0, "kind": "native", "self": 1000000000, "total": 4000000000, "total_error": 100000000},
                 {"name": "api+0x12", "module": "/usr/bin/api", "unnamed": "no_symbols", "self": 0, "total": 0}]}"#;
         let text = table(&serde_json::from_str(answer).unwrap());
         assert!(
-            text.contains("  25.00     1.00 s  100.00     4.00 s  main (api)\n") && text.contains("  api+0x12 (api): no_symbols\n"),
+            text.contains("  25.00     1.00 s  100.00     4.00 s ±0.20 s  main (api)\n") && text.contains("  api+0x12 (api): no_symbols\n"),
             "{text}"
         );
         assert!(text.ends_with("4.00 s in 400 samples; 3 lost, 2 truncated, 1 without a name at the leaf\n12.5 % of the distinct frames have no name, 1 no_symbols\n"), "{text}");

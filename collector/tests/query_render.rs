@@ -53,14 +53,14 @@ fn json_of_known_stacks() {
 fn json_is_the_same_again() {
     let write = || render::flamegraph_json(&random(3, 200, 9).symbolized(), 0.001).unwrap();
     assert_eq!(write(), write());
-    let top = || render::top_json(&random(3, 200, 9).symbolized(), 0).unwrap();
+    let top = || render::top_json(&random(3, 200, 9).symbolized(), None, 0).unwrap();
     assert_eq!(top(), top());
 }
 
-/// The table holds as many functions as asked for, and says of those without a name why.
+/// The table holds as many functions as asked for, says of those without a name why, and of estimates how exact they are.
 #[test]
 fn top_is_limited() {
-    let read = |limit| -> Value { serde_json::from_slice(&render::top_json(&known(), limit).unwrap()).unwrap() };
+    let read = |limit| -> Value { serde_json::from_slice(&render::top_json(&known(), None, limit).unwrap()).unwrap() };
     assert_eq!(read(2)["functions"].as_array().unwrap().len(), 2);
     assert_eq!(read(0)["functions"].as_array().unwrap().len(), 9);
     let first = &read(1)["functions"][0];
@@ -68,6 +68,12 @@ fn top_is_limited() {
         (first["name"].as_str(), first["self"].as_u64(), first["kind"].as_str()),
         (Some("api::leaf<T>"), Some(5 * PERIOD), Some("native"))
     );
+    assert!(first.get("self_error").is_none() && read(1).get("error").is_none(), "{first}");
+    // Variances, here the same numbers, make standard errors.
+    let told: Value = serde_json::from_slice(&render::top_json(&known(), Some(&known()), 1).unwrap()).unwrap();
+    let error = flamekeeper_profile::SampleType::error_bytes(5 * PERIOD).round();
+    assert_eq!(told["functions"][0]["self_error"].as_f64(), Some(error));
+    assert!(told["error"].as_f64().unwrap() > error, "{told}");
     let all = read(0);
     let functions = all["functions"].as_array().unwrap();
     let unnamed = functions.iter().filter_map(|function| Some((function["name"].as_str()?, function["unnamed"].as_str()?)));

@@ -63,6 +63,29 @@ impl SampleType {
         query_name.starts_with("inuse_")
     }
 
+    /// The type beside the one of this name that has the variance of its sums, where they are estimates from samples of known
+    /// probabilities: in square kibibytes. Variances of samples that are taken independently add up as the sums do.
+    #[must_use]
+    pub fn variance_of(query_name: &str) -> Option<&'static str> {
+        match query_name {
+            "alloc_space" => Some("alloc_space_variance"),
+            "inuse_space" => Some("inuse_space_variance"),
+            _ => None,
+        }
+    }
+
+    /// Whether the type of this name is a variance, which is told with what it is of and not by itself.
+    #[must_use]
+    pub fn is_variance(query_name: &str) -> bool {
+        query_name.ends_with("_space_variance")
+    }
+
+    /// The standard error in bytes that a variance in square kibibytes means.
+    #[must_use]
+    pub fn error_bytes(variance: u64) -> f64 {
+        (variance as f64).sqrt() * 1024.0
+    }
+
     /// The unit of the values that a query answers.
     #[must_use]
     pub fn query_unit(&self) -> &str {
@@ -88,5 +111,9 @@ mod tests {
         let heap = SampleType::plain("inuse_space", "bytes");
         assert!(SampleType::is_level("inuse_space") && !SampleType::is_level("alloc_space") && !SampleType::is_level("cpu"));
         assert_eq!((heap.query_name(), heap.query_unit(), heap.weigh(3)), ("inuse_space", "bytes", 3));
+        // The variance of a level is one too.
+        let variance = SampleType::variance_of("inuse_space").unwrap();
+        assert!(SampleType::is_level(variance) && SampleType::is_variance(variance) && !SampleType::is_variance("inuse_space"));
+        assert_eq!(SampleType::error_bytes(16), 4096.0);
     }
 }

@@ -272,7 +272,18 @@ fn check_sites(host: &Host, (profile_type, query): (&str, &str), counts: &Counts
             off / sigma
         );
         assert!(off.abs() < 4.5 * sigma, "{profile_type} of {name} of {query}");
+        // The error that is told with it is that one, as far as it can be known from the samples themselves.
+        let told = error_of(host, (profile_type, query), name) / found;
+        assert!((0.7..1.4).contains(&(told / sigma)), "{profile_type} of {name} of {query}: error {told}, not {sigma}");
     }
+}
+
+/// The standard error of a function's total, in bytes.
+fn error_of(host: &Host, (profile_type, query): (&str, &str), name: &str) -> f64 {
+    let answer = host.ask(&format!("/api/v1/top?type={profile_type}&query={}&from=-10m&limit=0", http::encode(query)));
+    let functions = answer["functions"].as_array().unwrap();
+    let function = functions.iter().find(|function| function["name"].as_str().unwrap().starts_with(name));
+    function.unwrap_or_else(|| panic!("no {name}: {answer:#}"))["total_error"].as_f64().unwrap()
 }
 
 /// What is live, and what was allocated, at each site is what the program itself and heaptrack count, within the sampling error; stacks are

@@ -288,3 +288,9 @@ pub(crate) fn sample_types() -> [SampleType; 4] {
     [("alloc_space", "bytes"), ("alloc_objects", "count"), ("inuse_space", "bytes"), ("inuse_objects", "count")]
         .map(|(name, unit)| SampleType::plain(name, unit))
 }
+
+/// The types of the variances of those in bytes: of what was allocated, and of what is live.
+pub(crate) fn variance_types() -> impl Iterator<Item = SampleType> {
+    let names = ["alloc_space", "inuse_space"].into_iter().filter_map(SampleType::variance_of);
+    names.map(|name| SampleType::plain(name, "square_kibibytes"))
+}

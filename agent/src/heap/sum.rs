@@ -5,35 +5,41 @@ use std::collections::{BTreeMap, HashMap};
 use flamekeeper_profile::leaks::{AgeClass, Step, Survived, account};
 use flamekeeper_profile::{FrameKind, Labels, SampleType, Series, StackEnd, StackId, Svma, Tables};
 
-use crate::heap::sample_types;
 use crate::heap::survival::{Aged, AgedStacks};
+use crate::heap::{sample_types, variance_types};
 
 /// Nanoseconds.
 const MILLISECOND: u64 = 1_000_000;
+/// In square bytes.
+const SQUARE_KIBIBYTE: f64 = 1_048_576.0;
 
 /// Blocks and bytes, estimated.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Estimate {
     pub(crate) objects: f64,
     pub(crate) bytes: f64,
+    /// Of the bytes, in square bytes: how far sums like this one are from the truth.
+    pub(crate) variance: f64,
 }
 
 impl Estimate {
     /// What a sampled block of `size` bytes stands for, at the mean interval `1 << shift`: it was sampled with the probability
-    /// `1 - exp(-size / interval)`.
+    /// `p = 1 - exp(-size / interval)`. Unbiased is also the variance `size^2 (1 - p) / p^2` (Horvitz and Thompson, 1952).
     pub(crate) fn of(size: u64, shift: u8) -> Self {
         // -expm1(-x) = 1 - exp(-x), exact for small x too.
         let probability = -(-(size as f64) / f64::from(shift).exp2()).exp_m1();
-        Self { objects: 1.0 / probability, bytes: size as f64 / probability }
+        let bytes = size as f64 / probability;
+        Self { objects: 1.0 / probability, bytes, variance: bytes * bytes * (1.0 - probability) }
     }
 
     pub(crate) fn add(&mut self, other: Self) {
         self.objects += other.objects;
         self.bytes += other.bytes;
+        self.variance += other.variance;
     }
 }
 
-/// One of the four sums of a stack.
+/// One of the six sums of a stack.
 type Part = fn(&(Estimate, Estimate)) -> f64;
 
 /// By stack of the window's tables: what was allocated, and what is live.
@@ -102,7 +108,9 @@ impl Sums {
         let mut stacks: Vec<_> = self.stacks.into_iter().collect();
         stacks.sort_unstable_by_key(|(stack, _)| *stack);
         let of: [Part; 4] = [|sum| sum.0.bytes, |sum| sum.0.objects, |sum| sum.1.bytes, |sum| sum.1.objects];
-        let series = sample_types().into_iter().zip(of).map(|(sample_type, of)| {
+        let variances: [Part; 2] = [|sum| sum.0.variance / SQUARE_KIBIBYTE, |sum| sum.1.variance / SQUARE_KIBIBYTE];
+        let sums = sample_types().into_iter().zip(of).chain(variance_types().zip(variances));
+        let series = sums.map(|(sample_type, of)| {
             // The sums are positive, and `as` saturates.
             let values = stacks.iter().map(|(stack, sum)| (*stack, of(sum).round() as u64)).filter(|(_, value)| *value > 0);
             Series { labels: labels.clone(), sample_type, values: values.collect() }
@@ -137,5 +145,7 @@ mod tests {
         assert!((large.objects - 1.0).abs() < 1e-12 && (large.bytes - f64::from(64 << 20)).abs() < 1e-3);
         let expected = 1.0 / (1.0 - (-1f64).exp());
         assert!((Estimate::of(1 << 19, 19).objects - expected).abs() < 1e-12);
+        // A small block's is the interval's square, a large one is known.
+        assert!((small.variance / f64::from(1 << 19).powi(2) - 1.0).abs() < 1e-3 && large.variance < 1.0, "{small:?} {large:?}");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use flamekeeper_profile::leaks::Blindness;
-use flamekeeper_profile::{Window, label, memory};
+use flamekeeper_profile::{SampleType, Window, label, memory};
 use serde::Serialize;
 use serde_json::json;
 
@@ -195,9 +195,10 @@ fn of_hosts(state: &QueryState, window: Window) -> Result<Vec<SeriesSummary>, Ap
     Ok(series)
 }
 
-/// Whether it is something to look at: not what agents tell of heaps that they do not see, nor counts of requests.
+/// Whether it is something to look at: not what agents tell of heaps that they do not see, nor counts of requests, nor how exact others are.
 fn is_profile(series: &SeriesSummary) -> bool {
-    series.is_of_a_host() && Blindness::of_type(series.sample_type.query_name()).is_none()
+    let name = series.sample_type.query_name();
+    series.is_of_a_host() && Blindness::of_type(name).is_none() && !SampleType::is_variance(name)
 }
 
 fn answer(value: &serde_json::Value, closed: bool) -> Result<Answer, ApiError> {

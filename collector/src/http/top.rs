@@ -1,5 +1,7 @@
 //! `GET /api/v1/top`.
 
+use flamekeeper_profile::SampleType;
+
 use super::QueryState;
 use super::answer::{Answer, Body};
 use super::error::ApiError;
@@ -14,8 +16,15 @@ pub(super) fn answer(state: &QueryState, mut params: Params) -> Result<Answer, A
     let generics = params.generics()?;
     let limit = params.value("limit", "a whole number of functions, 0 for all", |_| true)?.unwrap_or(100);
     let closed = params.finish()?;
+    let of = SampleType::variance_of(&selection.profile_type);
+    let variances = of.map(|name| -> Result<_, ApiError> {
+        // Of the very window that answers, also where that is the newest one of a level.
+        let Selection { window, .. } = super::level::narrow(state, selection.clone())?;
+        profile(state, Selection { profile_type: name.to_owned(), window, ..selection.clone() }, generics)
+    });
+    let variances = variances.transpose()?;
     let profile = profile(state, selection, generics)?;
-    Ok(Answer { body: Body::Json(render::top_json(&profile, limit)?), closed })
+    Ok(Answer { body: Body::Json(render::top_json(&profile, variances.as_ref(), limit)?), closed })
 }
 
 /// Merges and names a selection.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use flamekeeper_profile::{CallTree, Frame, UnnamedReason};
+use flamekeeper_profile::{CallTree, Frame, FrameKind, SampleType, UnnamedReason};
 use serde::Serialize;
 
 use super::completeness::CompletenessJson;
@@ -152,6 +152,9 @@ struct TopJson<'a> {
     profile_type: &'a str,
     unit: &'a str,
     total: u64,
+    /// The standard error of the total, where the type has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<u64>,
     samples: u64,
     completeness: CompletenessJson,
     /// How many functions there are before `limit`.
@@ -172,10 +175,21 @@ struct FunctionJson<'a> {
     #[serde(rename = "self")]
     self_value: u64,
     total: u64,
+    /// The standard errors of both, where the type has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    self_error: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_error: Option<u64>,
 }
 
-impl<'a> From<&'a Function> for FunctionJson<'a> {
-    fn from(function: &'a Function) -> Self {
+/// By name, module and kind: the variances of a function's self and total.
+type Variances<'a> = HashMap<(&'a str, &'a str, FrameKind), (u64, u64)>;
+
+impl<'a> FunctionJson<'a> {
+    fn new(function: &'a Function, variances: Option<&Variances<'_>>) -> Self {
+        let of = |frame: &Frame| variances?.get(&(&*frame.name, &*frame.module, frame.kind)).copied();
+        // A block that is larger than many intervals is known exactly: no variance is one of 0.
+        let variance = variances.map(|_| of(&function.frame).unwrap_or_default());
         let frame = &function.frame;
         Self {
             name: &frame.name,
@@ -186,16 +200,31 @@ impl<'a> From<&'a Function> for FunctionJson<'a> {
             unnamed: frame.unnamed.map(UnnamedReason::as_str),
             self_value: function.self_value,
             total: function.total,
+            self_error: variance.map(|(own, _)| error(own)),
+            total_error: variance.map(|(_, total)| error(total)),
         }
     }
 }
 
-/// The functions by self, at most `limit` of them; 0 for all.
+/// In whole bytes.
+fn error(variance: u64) -> u64 {
+    // Positive, and `as` saturates.
+    SampleType::error_bytes(variance).round() as u64
+}
+
+/// The functions by self, at most `limit` of them; 0 for all. `variances` is the profile of the type's variance, where it has one.
 ///
 /// # Errors
 /// As [`flamegraph_json`].
-pub fn top_json(profile: &SymbolizedProfile, limit: usize) -> serde_json::Result<Vec<u8>> {
+pub fn top_json(profile: &SymbolizedProfile, variances: Option<&SymbolizedProfile>, limit: usize) -> serde_json::Result<Vec<u8>> {
     let functions = profile.top();
+    // Where nobody has told a variance there is none to tell of: heaps that programs serve themselves.
+    let variances = variances.filter(|variances| variances.total().weight > 0);
+    let all = variances.map(SymbolizedProfile::top);
+    let by_function: Option<Variances<'_>> = all.as_ref().map(|all| {
+        let of = |function: &Function| (function.self_value, function.total);
+        all.iter().map(|function| ((&*function.frame.name, &*function.frame.module, function.frame.kind), of(function))).collect()
+    });
     let limit = if limit == 0 { functions.len() } else { limit };
     let total = profile.total();
     serde_json::to_vec(&TopJson {
@@ -204,9 +233,10 @@ pub fn top_json(profile: &SymbolizedProfile, limit: usize) -> serde_json::Result
         profile_type: profile.profile_type(),
         unit: profile.unit(),
         total: total.weight,
+        error: variances.map(|variances| error(variances.total().weight)),
         samples: total.samples,
         completeness: CompletenessJson::with_names(profile.completeness()),
         functions_total: functions.len(),
-        functions: functions.iter().take(limit).map(FunctionJson::from).collect(),
+        functions: functions.iter().take(limit).map(|function| FunctionJson::new(function, by_function.as_ref())).collect(),
     })
 }

@@ -43,6 +43,8 @@ export interface TopFunction {
   kind: string;
   self: number;
   total: number;
+  /** The standard error of the total in the unit, where the type has one: live heaps are sampled. */
+  total_error?: number;
 }
 
 export interface TopAnswer {

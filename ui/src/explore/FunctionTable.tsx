@@ -3,7 +3,7 @@ import { useEffect, useRef } from "preact/hooks";
 import type { TopFunction } from "../data/answers";
 import { tableRows, visibleRows } from "../data/rows";
 import type { SortKey } from "../data/url";
-import { formatCount } from "../data/units";
+import { formatCount, formatValue } from "../data/units";
 import { lastSegment } from "../flame/names";
 import { parseSearch } from "../flame/search";
 import { Amount } from "./Amount";
@@ -108,7 +108,7 @@ function Row({ f, index, marked }: { f: TopFunction; index: number; marked: bool
   const all = answer.value?.total || 1;
   const unit = answer.value?.unit ?? "";
   return (
-    <div id={rowId(index)} class={`row ${marked ? "marked" : ""} ${index === current.value ? "current" : ""}`} role="row" aria-rowindex={index + 2} onClick={() => { current.value = index; pick(f); }} onContextMenu={(e) => { e.stopPropagation(); current.value = index; openFunctionMenu(e, f); }} title={`${f.name}\n${f.module}${f.file ? `\n${f.file}:${f.line}` : ""}`}>
+    <div id={rowId(index)} class={`row ${marked ? "marked" : ""} ${index === current.value ? "current" : ""}`} role="row" aria-rowindex={index + 2} onClick={() => { current.value = index; pick(f); }} onContextMenu={(e) => { e.stopPropagation(); current.value = index; openFunctionMenu(e, f); }} title={`${f.name}\n${f.module}${f.file ? `\n${f.file}:${f.line}` : ""}${f.total_error === undefined ? "" : `\nTotal ${formatValue(f.total, unit)} ± ${formatValue(2 * f.total_error, unit)} (95 %): it is sampled`}`}>
       <span class="cell-name" role="gridcell"><span class="name">{f.name}</span><span class="module">{lastSegment(f.module)}</span></span>
       <Amount value={f.self} all={all} unit={unit} id="self" />
       <Amount value={f.total} all={all} unit={unit} id="total" />
