@@ -272,9 +272,10 @@ fn check_sites(host: &Host, (profile_type, query): (&str, &str), counts: &Counts
             off / sigma
         );
         assert!(off.abs() < 4.5 * sigma, "{profile_type} of {name} of {query}");
-        // The error that is told with it is that one, as far as it can be known from the samples themselves.
+        // The error that is told with it is that one, as far as it can be known from the samples themselves; it is greater where the interval was
+        // lengthened for a while, since a program that was held up makes up for it.
         let told = error_of(host, (profile_type, query), name) / found;
-        assert!((0.7..1.4).contains(&(told / sigma)), "{profile_type} of {name} of {query}: error {told}, not {sigma}");
+        assert!((0.7..2.5).contains(&(told / sigma)), "{profile_type} of {name} of {query}: error {told}, not {sigma}");
     }
 }
 
