@@ -22,9 +22,9 @@ mod parse;
 mod reader;
 
 use std::collections::{BTreeMap, HashMap, hash_map};
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use flamekeeper_profile::memory::{MemoryEvent, MemoryKind, over_time};
@@ -69,7 +69,8 @@ pub(crate) struct Facts {
 #[derive(Debug)]
 pub(crate) struct Memory {
     readings: Receiver<Told>,
-    end: Arc<AtomicBool>,
+    /// Ends the thread when it is dropped.
+    _end: SyncSender<Infallible>,
     accounts: HashMap<u32, Account, foldhash::fast::RandomState>,
     ended: Vec<Account>,
     /// By path.
@@ -88,15 +89,15 @@ impl Memory {
     /// Starts the thread. None where that cannot be, which is logged.
     pub(crate) fn start(window: Duration, ceilings: Option<Ceilings>, hidden: HiddenUsers, stats: &Arc<EngineStats>) -> Option<Self> {
         let (sender, readings) = sync_channel(WAITING);
-        let end = Arc::new(AtomicBool::new(false));
-        let reader = Reader::new(window.min(INTERVAL), ceilings, hidden, (sender, Arc::clone(&end)), Arc::clone(stats));
+        let (end, ended) = sync_channel(0);
+        let reader = Reader::new(window.min(INTERVAL), ceilings, hidden, (sender, ended), Arc::clone(stats));
         match std::thread::Builder::new().name("fk-memory".into()).spawn(move || reader.run()) {
             Ok(_) => {
                 let (rate, horizon) = ceilings.map_or((RATE, DEFAULT_HORIZON), |ceilings| (ceilings.cpu * SHARE, ceilings.horizon));
                 let naming = Allowance::new(rate, rate * horizon.as_secs_f64());
                 Some(Self {
                     readings,
-                    end,
+                    _end: end,
                     accounts: HashMap::default(),
                     ended: Vec::new(),
                     from: clock::monotonic(),
@@ -266,12 +267,6 @@ impl Memory {
     pub(crate) fn bytes(&self) -> usize {
         // An account keeps two or three readings.
         (self.accounts.len() + self.ended.len() + self.cgroups.len()) * (size_of::<Account>() + 3 * size_of::<Reading>())
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        self.end.store(true, Ordering::Relaxed);
     }
 }
 

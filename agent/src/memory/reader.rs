@@ -6,11 +6,11 @@
 //! on the way where somebody waits for it.) Between two such readings a process's proportional share follows its resident memory: what it grows by is its own.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::fs::File;
 use std::io::Read as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
 use flamekeeper_profile::memory::MemoryKind;
@@ -30,8 +30,8 @@ pub(super) const MAX_PROCESSES: usize = 8192;
 /// Bytes of a file that are read: more than any of them has.
 const LARGEST: u64 = 64 << 10;
 /// How often in a pass the thread wakes.
-const STEPS: u32 = 20;
-/// The longest nap before looking whether to end.
+const STEPS: u32 = 10;
+/// How long to wait where the allowance is used up.
 const NAP: Duration = Duration::from_millis(100);
 /// Passes after which `status` is read of a process whose `statm` stays as it was: swap does not show there.
 const STATUS_PASSES: u64 = 6;
@@ -116,7 +116,8 @@ pub(super) struct Reader {
     /// What was counted on the host before.
     host: Option<Counters>,
     out: SyncSender<Told>,
-    end: Arc<AtomicBool>,
+    /// Nothing comes by it: it ends when the other side does.
+    end: Receiver<Infallible>,
     stats: Arc<EngineStats>,
     buffer: Vec<u8>,
 }
@@ -127,7 +128,7 @@ impl Reader {
         interval: Duration,
         ceilings: Option<Ceilings>,
         hidden: HiddenUsers,
-        channel: (SyncSender<Told>, Arc<AtomicBool>),
+        (out, end): (SyncSender<Told>, Receiver<Infallible>),
         stats: Arc<EngineStats>,
     ) -> Self {
         let rate = ceilings.map_or(RATE, |ceilings| ceilings.cpu * SHARE);
@@ -141,8 +142,8 @@ impl Reader {
             hidden,
             cgroups: Cgroups::find(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()),
             host: None,
-            out: channel.0,
-            end: channel.1,
+            out,
+            end,
             stats,
             buffer: Vec::new(),
         }
@@ -226,15 +227,16 @@ impl Reader {
     /// Waits for a moment, and for the allowance. None when it is to end.
     fn wait_until(&mut self, due: Instant) -> Option<()> {
         loop {
-            if self.end.load(Ordering::Relaxed) {
-                return None;
-            }
             let now = Instant::now();
             let left = due.saturating_duration_since(now);
-            if left.is_zero() && self.levels.is_open(now) {
+            let is_due = left.is_zero();
+            if is_due && self.levels.is_open(now) {
                 return Some(());
             }
-            std::thread::sleep(if left.is_zero() { NAP } else { left.min(NAP) });
+            match self.end.recv_timeout(if is_due { NAP } else { left }) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
         }
     }
 
