@@ -103,9 +103,11 @@ class Report:
             ratio = statistics.median(ratios)
             lines.append(f"| 99 Hz: workload ratio at least 0.995 | {spread(ratios, 4)}, {len(ratios)} pairs | {verdict(ratio >= 0.995)} |")
         lines.append(self.target(f"{self.run.arguments.processes} processes: at most 40 MB anonymous", crowd and crowd * 1.048576, 40, "{:.1f} MB"))
-        for hertz, peer in ((19, "lightswitch 19"), (99, "lightswitch 97")):
-            other = cpu.get(peer)
-            lines.append(self.share(f"one eighth of lightswitch ({peer.split()[1]} Hz) at {hertz} Hz", cpu.get(f"agent {hertz}"), other, 1 / 8))
+        for hertz, theirs in ((19, 19), (99, 97)):
+            for mode in ("kept", "shipped", "named"):
+                for bare in ("", " bare"):
+                    title = f"one eighth of lightswitch ({theirs} Hz, {mode}) at {hertz} Hz{', CPU time only' if bare else ''}"
+                    lines.append(self.share(title, cpu.get(f"agent {hertz}{bare}"), cpu.get(f"lightswitch {theirs} {mode}"), 1 / 8))
         for size in ("8192", "65528"):
             both = [run["cpu"] + run["script cpu"] for run in self.runs(f"perf {size}") if "script cpu" in run]
             other = statistics.median(both) if both else None

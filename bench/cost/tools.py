@@ -1,10 +1,12 @@
 """The profilers, each started, stopped and judged in its own way."""
 
+import http.server
 import json
 import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 import urllib.parse
 import urllib.request
@@ -68,9 +70,13 @@ class Tool:
 
 
 class Agent(Tool):
-    def __init__(self, setup, hertz):
+    """`bare`: without the memory of processes and page faults, which other profilers do not read either."""
+
+    def __init__(self, setup, hertz, bare=False):
         super().__init__(setup)
-        self.hertz, self.key, self.title = hertz, f"agent {hertz}", f"flamekeeper-agent, {hertz} Hz: unwound, folded, shipped"
+        self.hertz, self.bare = hertz, bare
+        self.key = f"agent {hertz}{' bare' if bare else ''}"
+        self.title = f"flamekeeper-agent, {hertz} Hz{', CPU time only' if bare else ''}: unwound, folded, shipped"
 
     def start(self, load):
         self.data, self.state = self.folder / "data", self.folder / "state"  # Of all agents alike.
@@ -81,6 +87,10 @@ class Agent(Tool):
         host.wait_for_port(self.port)
         # Measured at the frequency that the row says: its own ceiling must not lower it.
         agent = [self.setup.programs / "flamekeeper-agent", "--frequency-hz", self.hertz, "--budget-cpu-percent", 100, "--state-dir", self.state]
+        if self.bare:
+            configuration = self.folder / "bare.toml"
+            configuration.write_text("[memory]\nlevels = false\npage_faults = 0\n")
+            agent += ["--config", configuration]
         self.launch([*agent, "--collector", f"http://127.0.0.1:{self.port}"])
 
     def settle(self):
@@ -175,21 +185,77 @@ class Perf(Tool):
 
 
 class Lightswitch(Tool):
-    def __init__(self, setup, hertz):
+    """In one of its modes: `kept` aggregates in memory until it ends, `shipped` sends what it has every five seconds without
+    names, as the agent does, and `named` looks the names up on the host before, which is its default."""
+
+    MODES = {
+        "kept": "aggregated, kept in memory",
+        "shipped": "aggregated, shipped",
+        "named": "aggregated, named, shipped",
+    }
+
+    def __init__(self, setup, hertz, mode):
         super().__init__(setup)
-        self.hertz, self.key, self.title = hertz, f"lightswitch {hertz}", f"lightswitch, {hertz} Hz: unwound in BPF, aggregated"
+        self.hertz, self.mode = hertz, mode
+        self.key, self.title = f"lightswitch {hertz} {mode}", f"lightswitch, {hertz} Hz: unwound in BPF, {self.MODES[mode]}"
         self.output = self.folder / "lightswitch.pb"
+        self.sink = None
 
     def start(self, load):
         command = [self.setup.peers / "bin" / "lightswitch", "--sample-freq", self.hertz, "--duration", "3600"]
-        command += ["--profile-format", "pprof", "--profile-path", self.folder, "--profile-name", self.output.name]
+        if self.mode == "kept":
+            command += ["--profile-format", "pprof", "--profile-path", self.folder, "--profile-name", self.output.name]
+        else:
+            self.sink = Sink()
+            command += ["--sender", "remote", "--server-url", self.sink.url, "--symbolizer", "local" if self.mode == "named" else "none"]
         self.launch(command, cwd=self.folder)
 
+    def stop(self):
+        super().stop()
+        if self.sink is not None:
+            self.sink.close()
+
     def stacks(self, judge):
-        return judge.pprof(self.output.read_bytes()) if self.output.exists() else (None, 0)
+        if self.sink is None:
+            profiles = [self.output.read_bytes()] if self.output.exists() else []
+        else:
+            profiles = self.sink.bodies
+        judged = [judge.pprof(profile) for profile in profiles]
+        samples = sum(count for _, count in judged)
+        complete = sum(share * count for share, count in judged if share is not None)
+        return (complete / samples, samples) if samples else (None, 0)
 
     def clean(self):
         self.output.unlink(missing_ok=True)
+        self.sink = None
+
+
+class Sink:
+    """Takes what is posted, in a thread of this program."""
+
+    def __init__(self):
+        bodies = self.bodies = []
+
+        class Take(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                bodies.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Take)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
 
 
 class Samply(Tool):
