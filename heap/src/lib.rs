@@ -18,7 +18,8 @@
 //!    a handler never finds the lock held by its own thread. The lock lies in private memory, so a process that is killed leaves
 //!    nothing locked, and the reader takes no lock: see [`layout`] for what it may rely on.
 //! 5. **An entry is found without the lock** by the thread that frees its block: entries never move, an entry's address is
-//!    written last (release), and the chain between an entry and its home never has an empty place.
+//!    written last (release), and the chain between an entry and its home never has an empty place. `heap/model/` runs these
+//!    rules, and those of the filter, in every order that two threads may choose.
 //! 6. **A table belongs to one process.** It is not inherited by a fork (`MADV_DONTFORK`), and a word in a page that the kernel wipes
 //!    in the child (`MADV_WIPEONFORK`) says whose it is; it is looked at before the table is touched.
 //! 7. **Nothing here allocates**, calls into the C library, or touches `errno`: system calls are made directly, and only such that
@@ -32,6 +33,8 @@ mod allocator;
 pub mod layout;
 #[cfg(target_arch = "x86_64")]
 mod math;
+#[cfg(target_arch = "x86_64")]
+mod places;
 #[cfg(target_arch = "x86_64")]
 pub mod sampler;
 #[cfg(target_arch = "x86_64")]

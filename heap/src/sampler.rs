@@ -6,8 +6,10 @@ use core::hint::spin_loop;
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use crate::layout::{DEFAULT_SHIFT, MAX_SAMPLES_PER_SECOND, MAX_SHIFT, MIN_SHIFT, at, ending};
+pub use crate::places::Entry;
+use crate::places::Filter;
 pub use crate::stack::set_main_stack_end;
-pub use crate::table::{Entry, Registers};
+pub use crate::table::Registers;
 use crate::table::{Table, bit};
 use crate::thread::{self, Thread};
 use crate::{math, sys};
@@ -129,7 +131,7 @@ pub fn forked() {
     LOCK.store(0, Ordering::Relaxed);
     FILTER.iter().for_each(|word| word.store(0, Ordering::Relaxed));
     for address in &PINNED_ADDRESSES {
-        set(address.load(Ordering::Relaxed) as u64);
+        Bits.set(address.load(Ordering::Relaxed) as u64);
     }
     create();
 }
@@ -149,20 +151,36 @@ pub fn pin(address: usize) -> bool {
     let place = PINNED_ADDRESSES.iter().find(|place| place.load(Ordering::Relaxed) == 0);
     place.is_some_and(|place| {
         place.store(address, Ordering::Relaxed);
-        set(address as u64);
+        Bits.set(address as u64);
         true
     })
 }
 
 /// Puts an address into the filter, so that its next free is noticed; it may be there for longer.
 pub fn watch(address: usize) {
-    set(address as u64);
+    Bits.set(address as u64);
 }
 
-fn set(address: u64) {
-    let bit = bit(address, FILTER_BITS);
-    if let Some(word) = FILTER.get(bit / 64).filter(|_| address != 0) {
-        word.fetch_or(1 << (bit % 64), Ordering::Relaxed);
+/// The filter, for the table's rules.
+struct Bits;
+
+impl Filter for Bits {
+    fn set(&self, address: u64) {
+        let bit = bit(address, FILTER_BITS);
+        if let Some(word) = FILTER.get(bit / 64).filter(|_| address != 0) {
+            word.fetch_or(1 << (bit % 64), Ordering::Relaxed);
+        }
+    }
+
+    fn clear(&self, address: u64) {
+        let bit = bit(address, FILTER_BITS);
+        if let Some(word) = FILTER.get(bit / 64) {
+            word.fetch_and(!(1 << (bit % 64)), Ordering::Relaxed);
+        }
+    }
+
+    fn is_shared(&self, one: u64, other: u64) -> bool {
+        bit(one, FILTER_BITS) == bit(other, FILTER_BITS)
     }
 }
 
@@ -208,8 +226,7 @@ pub unsafe fn allocated(address: usize, size: usize, registers: &Registers) {
     let entry = Entry { address: address as u64, size: size as u64, numbered, time };
     table.write_record(&entry, registers);
     table.word(at::TAKEN).store(number.wrapping_add(1), Ordering::Relaxed);
-    set(entry.address);
-    if !table.insert(&entry) {
+    if !table.insert(&Bits, &entry) {
         table.add(at::LOST_FULL, 1);
     }
     keep_rate(table, time);
@@ -271,14 +288,9 @@ pub fn freed(address: usize) -> Option<Entry> {
     let table = attached()?;
     table.find(address as u64)?;
     let locked = Locked::wait(table, sys::Quiet::begin());
+    let pinned = PINNED_ADDRESSES.iter().any(|pinned| Bits.is_shared(pinned.load(Ordering::Relaxed) as u64, address as u64));
     // Only a program that frees a block twice could have been faster.
-    let place = locked.table.find(address as u64)?;
-    let gone = bit(address as u64, FILTER_BITS);
-    let mut needed = PINNED_ADDRESSES.iter().any(|pinned| bit(pinned.load(Ordering::Relaxed) as u64, FILTER_BITS) == gone);
-    let entry = locked.table.remove(place, |other| needed |= bit(other, FILTER_BITS) == gone);
-    if let Some(word) = FILTER.get(gone / 64).filter(|_| !needed) {
-        word.fetch_and(!(1 << (gone % 64)), Ordering::Relaxed);
-    }
+    let entry = locked.table.remove(&Bits, address as u64, pinned)?;
     locked.table.add(at::FREED, 1);
     Some(entry)
 }
@@ -288,8 +300,7 @@ pub fn freed(address: usize) -> Option<Entry> {
 pub fn give_back(entry: &Entry) {
     let Some(table) = attached() else { return };
     let locked = Locked::wait(table, sys::Quiet::begin());
-    set(entry.address);
-    if locked.table.insert(entry) {
+    if locked.table.insert(&Bits, entry) {
         locked.table.add(at::FREED, u64::MAX);
     }
 }

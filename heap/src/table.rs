@@ -3,9 +3,9 @@
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 
 use crate::layout::{
-    EMPTY, ENTRIES, ENTRIES_OFFSET, ENTRY_SIZE, FREED, MAX_LIVE, NUMBER_MASK, RECORD_HEADER, RING_OFFSET, RING_SIZE, SIZE, VERSION, at,
-    hash, home, record, seal,
+    ENTRIES, ENTRIES_OFFSET, ENTRY_SIZE, MAX_LIVE, NUMBER_MASK, RECORD_HEADER, RING_OFFSET, RING_SIZE, SIZE, VERSION, at, hash, record,
 };
+use crate::places::{self, Entered, Entry, Filter, Places};
 use crate::{layout, stack, sys};
 
 /// The registers of the code that called the allocator.
@@ -17,16 +17,6 @@ pub struct Registers {
     pub sp: usize,
     /// The frame pointer register.
     pub bp: usize,
-}
-
-/// A sample: a block that was allocated.
-#[derive(Clone, Copy, Debug)]
-pub struct Entry {
-    pub(crate) address: u64,
-    pub(crate) size: u64,
-    /// Number and shift.
-    pub(crate) numbered: u64,
-    pub(crate) time: u64,
 }
 
 /// The mapped table.
@@ -79,72 +69,26 @@ impl Table {
 
     /// The place of a live sample. Needs no lock in the thread that owns the block.
     pub(crate) fn find(&self, address: u64) -> Option<usize> {
-        let first = home(address);
-        for place in first..first + ENTRIES {
-            match self.entry(place, 0).load(Ordering::Acquire) {
-                EMPTY => return None,
-                found if found == address => return Some(place % ENTRIES),
-                _ => {}
-            }
-        }
-        None
+        places::find(self, address)
     }
 
     /// Puts a sample in, under the lock. False where the table is full.
-    pub(crate) fn insert(&self, entry: &Entry) -> bool {
-        let same = self.find(entry.address);
-        let place = match same {
-            Some(place) => {
-                self.add(at::REPLACED, 1);
-                self.entry(place, 0).store(FREED, Ordering::Release);
-                place
-            }
-            None if self.word(at::LIVE).load(Ordering::Relaxed) >= MAX_LIVE => return false,
-            None => {
-                let first = home(entry.address);
-                let free = (first..first + ENTRIES).find(|place| self.entry(*place, 0).load(Ordering::Relaxed) <= FREED);
-                let Some(place) = free else { return false };
-                self.add(at::LIVE, 1);
-                place
-            }
-        };
-        self.entry(place, 1).store(seal(entry.address, entry.size, entry.numbered, entry.time), Ordering::Relaxed);
-        self.entry(place, 2).store(entry.numbered, Ordering::Relaxed);
-        self.entry(place, 3).store(entry.time, Ordering::Relaxed);
-        self.entry(place, 0).store(entry.address, Ordering::Release);
-        true
+    pub(crate) fn insert(&self, filter: &impl Filter, entry: &Entry) -> bool {
+        let room = self.word(at::LIVE).load(Ordering::Relaxed) < MAX_LIVE;
+        let entered = places::enter(self, filter, entry, room);
+        match entered {
+            Entered::New => self.add(at::LIVE, 1),
+            Entered::Replacing => self.add(at::REPLACED, 1),
+            Entered::Not => {}
+        }
+        entered != Entered::Not
     }
 
-    /// Takes the sample at a place out, under the lock. `shared` gets each other address of its chain.
-    pub(crate) fn remove(&self, place: usize, mut shared: impl FnMut(u64)) -> Entry {
-        let word = |index| self.entry(place, index).load(Ordering::Relaxed);
-        let entry = Entry { address: word(0), size: word(1) & layout::SIZE_MASK, numbered: word(2), time: word(3) };
-        self.entry(place, 0).store(FREED, Ordering::Release);
+    /// Takes the sample of an address out, under the lock, and its bit of the filter, unless that is pinned or needed by others.
+    pub(crate) fn remove(&self, filter: &impl Filter, address: u64, pinned: bool) -> Option<Entry> {
+        let entry = places::leave(self, filter, address, pinned)?;
         self.add(at::LIVE, u64::MAX);
-        self.tidy(place);
-        let first = home(entry.address);
-        for place in first..first + ENTRIES {
-            match self.entry(place, 0).load(Ordering::Relaxed) {
-                EMPTY => break,
-                FREED => {}
-                address => shared(address),
-            }
-        }
-        entry
-    }
-
-    /// Freed places right before an empty one end no chain that is needed: they become empty.
-    fn tidy(&self, place: usize) {
-        if self.entry(place + 1, 0).load(Ordering::Relaxed) != EMPTY {
-            return;
-        }
-        for back in 0..ENTRIES {
-            let entry = self.entry(place + ENTRIES - back, 0);
-            if entry.load(Ordering::Relaxed) != FREED {
-                return;
-            }
-            entry.store(EMPTY, Ordering::Release);
-        }
+        Some(entry)
     }
 
     /// Writes a sample and its stack into the ring, under the lock.
@@ -203,6 +147,22 @@ impl Table {
                     inout("rdi") self.0.add(RING_OFFSET + to) => _, options(nostack, preserves_flags));
             }
         }
+    }
+}
+
+impl Places for Table {
+    const COUNT: usize = ENTRIES;
+
+    fn home(address: u64) -> usize {
+        layout::home(address)
+    }
+
+    fn load(&self, place: usize, word: usize, order: Ordering) -> u64 {
+        self.entry(place, word).load(order)
+    }
+
+    fn store(&self, place: usize, word: usize, value: u64, order: Ordering) {
+        self.entry(place, word).store(value, order);
     }
 }
 
