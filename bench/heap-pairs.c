@@ -1,7 +1,17 @@
-/* Allocates and frees so many times, in a pattern, and prints the nanoseconds that a pair took. */
+/* Allocates and frees so many times, in a pattern, and prints the nanoseconds that a pair took. With -DOPERATORS and -lstdc++ by C++'s operators. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+
+#ifdef OPERATORS
+void *_Znwm(size_t size);
+void _ZdlPv(void *block);
+#define ALLOCATE _Znwm
+#define RELEASE _ZdlPv
+#else
+#define ALLOCATE malloc
+#define RELEASE free
+#endif
 
 static double now(void) {
   struct timespec time;
@@ -20,11 +30,11 @@ int main(int argc, char **argv) {
     if (mixed) {
       random = random * 1664525u + 1013904223u;
       void **slot = &slots[random >> 20];
-      free(*slot);
-      *slot = malloc(16 + (random >> 8) % 512);
+      RELEASE(*slot);
+      *slot = ALLOCATE(16 + (random >> 8) % 512);
     } else {
-      void *volatile block = malloc(64);
-      free(block);
+      void *volatile block = ALLOCATE(64);
+      RELEASE(block);
     }
   }
   printf("%.3f\n", (now() - begin) / (double)pairs);
