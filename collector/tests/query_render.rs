@@ -71,7 +71,7 @@ fn top_is_limited() {
     assert!(first.get("self_error").is_none() && read(1).get("error").is_none(), "{first}");
     // Variances, here the same numbers, make standard errors.
     let told: Value = serde_json::from_slice(&render::top_json(&known(), Some(&known()), 1).unwrap()).unwrap();
-    let error = flamekeeper_profile::SampleType::error_bytes(5 * PERIOD).round();
+    let error = flamekeeper_profile::SampleType::standard_error("cpu", 5 * PERIOD).round();
     assert_eq!(told["functions"][0]["self_error"].as_f64(), Some(error));
     assert!(told["error"].as_f64().unwrap() > error, "{told}");
     let all = read(0);

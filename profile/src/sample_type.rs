@@ -64,12 +64,14 @@ impl SampleType {
     }
 
     /// The type beside the one of this name that has the variance of its sums, where they are estimates from samples of known
-    /// probabilities: in square kibibytes. Variances of samples that are taken independently add up as the sums do.
+    /// probabilities: in square kibibytes, or of counts. Variances of samples that are taken independently add up as the sums do.
     #[must_use]
     pub fn variance_of(query_name: &str) -> Option<&'static str> {
         match query_name {
             "alloc_space" => Some("alloc_space_variance"),
             "inuse_space" => Some("inuse_space_variance"),
+            "alloc_objects" => Some("alloc_objects_variance"),
+            "inuse_objects" => Some("inuse_objects_variance"),
             _ => None,
         }
     }
@@ -77,13 +79,14 @@ impl SampleType {
     /// Whether the type of this name is a variance, which is told with what it is of and not by itself.
     #[must_use]
     pub fn is_variance(query_name: &str) -> bool {
-        query_name.ends_with("_space_variance")
+        query_name.ends_with("_variance")
     }
 
-    /// The standard error in bytes that a variance in square kibibytes means.
+    /// The standard error that a variance means, in the unit of the type of this name that it is of.
     #[must_use]
-    pub fn error_bytes(variance: u64) -> f64 {
-        (variance as f64).sqrt() * 1024.0
+    pub fn standard_error(query_name: &str, variance: u64) -> f64 {
+        let unit = if query_name.ends_with("_space") { 1024.0 } else { 1.0 };
+        (variance as f64).sqrt() * unit
     }
 
     /// The unit of the values that a query answers.
@@ -114,6 +117,7 @@ mod tests {
         // The variance of a level is one too.
         let variance = SampleType::variance_of("inuse_space").unwrap();
         assert!(SampleType::is_level(variance) && SampleType::is_variance(variance) && !SampleType::is_variance("inuse_space"));
-        assert_eq!(SampleType::error_bytes(16), 4096.0);
+        assert_eq!(SampleType::standard_error("inuse_space", 16), 4096.0);
+        assert_eq!(SampleType::standard_error("alloc_objects", 16), 4.0);
     }
 }

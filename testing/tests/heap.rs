@@ -276,6 +276,12 @@ fn check_sites(host: &Host, (profile_type, query): (&str, &str), counts: &Counts
         // lengthened for a while, since a program that was held up makes up for it.
         let told = error_of(host, (profile_type, query), name) / found;
         assert!((0.7..2.5).contains(&(told / sigma)), "{profile_type} of {name} of {query}: error {told}, not {sigma}");
+        // Blocks of one size: as many as the bytes say, as exactly.
+        let objects = profile_type.replace("space", "objects");
+        let blocks = flamegraph(host, &objects, query).total_of(|function| function.starts_with(name.as_str())) as f64;
+        let told = error_of(host, (&objects, query), name) / blocks;
+        assert!((blocks * size as f64 / known - 1.0).abs() < 4.5 * sigma, "{objects} of {name} of {query}: {blocks}");
+        assert!((0.7..2.5).contains(&(told / sigma)), "{objects} of {name} of {query}: error {told}, not {sigma}");
     }
 }
 

@@ -289,8 +289,11 @@ pub(crate) fn sample_types() -> [SampleType; 4] {
         .map(|(name, unit)| SampleType::plain(name, unit))
 }
 
-/// The types of the variances of those in bytes: of what was allocated, and of what is live.
+/// The types of the variances of [`sample_types`].
 pub(crate) fn variance_types() -> impl Iterator<Item = SampleType> {
-    let names = ["alloc_space", "inuse_space"].into_iter().filter_map(SampleType::variance_of);
-    names.map(|name| SampleType::plain(name, "square_kibibytes"))
+    let of = |of: SampleType| {
+        let unit = if of.query_unit() == "bytes" { "square_kibibytes" } else { "square_count" };
+        SampleType::variance_of(of.query_name()).map(|name| SampleType::plain(name, unit))
+    };
+    sample_types().into_iter().filter_map(of)
 }

@@ -20,6 +20,8 @@ pub(crate) struct Estimate {
     pub(crate) bytes: f64,
     /// Of the bytes, in square bytes: how far sums like this one are from the truth.
     pub(crate) variance: f64,
+    /// Of the blocks, likewise.
+    pub(crate) objects_variance: f64,
 }
 
 impl Estimate {
@@ -29,17 +31,19 @@ impl Estimate {
         // -expm1(-x) = 1 - exp(-x), exact for small x too.
         let probability = -(-(size as f64) / f64::from(shift).exp2()).exp_m1();
         let bytes = size as f64 / probability;
-        Self { objects: 1.0 / probability, bytes, variance: bytes * bytes * (1.0 - probability) }
+        let (objects, missed) = (1.0 / probability, 1.0 - probability);
+        Self { objects, bytes, variance: bytes * bytes * missed, objects_variance: objects * objects * missed }
     }
 
     pub(crate) fn add(&mut self, other: Self) {
         self.objects += other.objects;
         self.bytes += other.bytes;
         self.variance += other.variance;
+        self.objects_variance += other.objects_variance;
     }
 }
 
-/// One of the six sums of a stack.
+/// One of the eight sums of a stack.
 type Part = fn(&(Estimate, Estimate)) -> f64;
 
 /// By stack of the window's tables: what was allocated, and what is live.
@@ -108,7 +112,12 @@ impl Sums {
         let mut stacks: Vec<_> = self.stacks.into_iter().collect();
         stacks.sort_unstable_by_key(|(stack, _)| *stack);
         let of: [Part; 4] = [|sum| sum.0.bytes, |sum| sum.0.objects, |sum| sum.1.bytes, |sum| sum.1.objects];
-        let variances: [Part; 2] = [|sum| sum.0.variance / SQUARE_KIBIBYTE, |sum| sum.1.variance / SQUARE_KIBIBYTE];
+        let variances: [Part; 4] = [
+            |sum| sum.0.variance / SQUARE_KIBIBYTE,
+            |sum| sum.0.objects_variance,
+            |sum| sum.1.variance / SQUARE_KIBIBYTE,
+            |sum| sum.1.objects_variance,
+        ];
         let sums = sample_types().into_iter().zip(of).chain(variance_types().zip(variances));
         let series = sums.map(|(sample_type, of)| {
             // The sums are positive, and `as` saturates.

@@ -186,7 +186,8 @@ struct FunctionJson<'a> {
 type Variances<'a> = HashMap<(&'a str, &'a str, FrameKind), (u64, u64)>;
 
 impl<'a> FunctionJson<'a> {
-    fn new(function: &'a Function, variances: Option<&Variances<'_>>) -> Self {
+    /// `error` is what a variance means in the profile's unit.
+    fn new(function: &'a Function, variances: Option<&Variances<'_>>, error: impl Fn(u64) -> u64) -> Self {
         let of = |frame: &Frame| variances?.get(&(&*frame.name, &*frame.module, frame.kind)).copied();
         // A block that is larger than many intervals is known exactly: no variance is one of 0.
         let variance = variances.map(|_| of(&function.frame).unwrap_or_default());
@@ -206,12 +207,6 @@ impl<'a> FunctionJson<'a> {
     }
 }
 
-/// In whole bytes.
-fn error(variance: u64) -> u64 {
-    // Positive, and `as` saturates.
-    SampleType::error_bytes(variance).round() as u64
-}
-
 /// The functions by self, at most `limit` of them; 0 for all. `variances` is the profile of the type's variance, where it has one.
 ///
 /// # Errors
@@ -225,6 +220,8 @@ pub fn top_json(profile: &SymbolizedProfile, variances: Option<&SymbolizedProfil
         let of = |function: &Function| (function.self_value, function.total);
         all.iter().map(|function| ((&*function.frame.name, &*function.frame.module, function.frame.kind), of(function))).collect()
     });
+    // Positive, and `as` saturates.
+    let error = |variance| SampleType::standard_error(profile.profile_type(), variance).round() as u64;
     let limit = if limit == 0 { functions.len() } else { limit };
     let total = profile.total();
     serde_json::to_vec(&TopJson {
@@ -237,6 +234,6 @@ pub fn top_json(profile: &SymbolizedProfile, variances: Option<&SymbolizedProfil
         samples: total.samples,
         completeness: CompletenessJson::with_names(profile.completeness()),
         functions_total: functions.len(),
-        functions: functions.iter().take(limit).map(|function| FunctionJson::new(function, by_function.as_ref())).collect(),
+        functions: functions.iter().take(limit).map(|function| FunctionJson::new(function, by_function.as_ref(), error)).collect(),
     })
 }
