@@ -30,6 +30,16 @@ class Run:
         time.sleep(self.arguments.off)
         return load.rates(before, load.counts())
 
+    def prepare(self, agent):
+        """Sends and converts the host's symbols while both CPUs are free: beside the load it would take many times as long."""
+        try:
+            agent.start(None)
+            time.sleep(self.arguments.warm)
+            agent.settle()
+        finally:
+            agent.stop()
+            agent.clean()
+
     def round(self, tools, judged):
         """Every tool once, between two stretches of the load alone."""
         with self.load(len(tools) * 300) as load:
