@@ -2,6 +2,8 @@
 
 import statistics
 
+from .tools import Lightswitch
+
 
 def median(runs, name):
     values = [run[name] for run in runs if run.get(name) is not None]
@@ -104,7 +106,7 @@ class Report:
             lines.append(f"| 99 Hz: workload ratio at least 0.995 | {spread(ratios, 4)}, {len(ratios)} pairs | {verdict(ratio >= 0.995)} |")
         lines.append(self.target(f"{self.run.arguments.processes} processes: at most 40 MB anonymous", crowd and crowd * 1.048576, 40, "{:.1f} MB"))
         for hertz, theirs in ((19, 19), (99, 97)):
-            for mode in ("kept", "shipped", "named"):
+            for mode in Lightswitch.MODES:
                 for bare in ("", " bare"):
                     title = f"one eighth of lightswitch ({theirs} Hz, {mode}) at {hertz} Hz{', CPU time only' if bare else ''}"
                     lines.append(self.share(title, cpu.get(f"agent {hertz}{bare}"), cpu.get(f"lightswitch {theirs} {mode}"), 1 / 8))

@@ -112,6 +112,29 @@ macro_rules! seeing_new {
     };
 }
 
+/// A call that leaves the registers of up to three arguments as they are; `rax` is its answer.
+macro_rules! calling_with_arguments_kept {
+    ($function:literal) => {
+        concat!(
+            "push rdi\n",
+            ".cfi_adjust_cfa_offset 8\n",
+            "push rsi\n",
+            ".cfi_adjust_cfa_offset 8\n",
+            "push rdx\n",
+            ".cfi_adjust_cfa_offset 8\n",
+            "call ",
+            $function,
+            "\n",
+            "pop rdx\n",
+            ".cfi_adjust_cfa_offset -8\n",
+            "pop rsi\n",
+            ".cfi_adjust_cfa_offset -8\n",
+            "pop rdi\n",
+            ".cfi_adjust_cfa_offset -8",
+        )
+    };
+}
+
 /// `delete`: as `free`, with up to three arguments.
 macro_rules! seeing_delete {
     ($place:literal) => {
@@ -120,19 +143,7 @@ macro_rules! seeing_delete {
             to_2_if_maybe_sampled!(),
             "jmp qword ptr [rip + {operators} + {next}]",
             "2:",
-            "push rdi",
-            ".cfi_adjust_cfa_offset 8",
-            "push rsi",
-            ".cfi_adjust_cfa_offset 8",
-            "push rdx",
-            ".cfi_adjust_cfa_offset 8",
-            "call {forget}",
-            "pop rdx",
-            ".cfi_adjust_cfa_offset -8",
-            "pop rsi",
-            ".cfi_adjust_cfa_offset -8",
-            "pop rdi",
-            ".cfi_adjust_cfa_offset -8",
+            calling_with_arguments_kept!("{forget}"),
             "test al, al",
             "jne 3f",
             "jmp qword ptr [rip + {operators} + {next}]",
@@ -176,19 +187,7 @@ macro_rules! operators {
             pub(super) unsafe extern "C" fn early() {
                 naked_asm!(
                     ".cfi_startproc",
-                    "push rdi",
-                    ".cfi_adjust_cfa_offset 8",
-                    "push rsi",
-                    ".cfi_adjust_cfa_offset 8",
-                    "push rdx",
-                    ".cfi_adjust_cfa_offset 8",
-                    "call {resolve}",
-                    "pop rdx",
-                    ".cfi_adjust_cfa_offset -8",
-                    "pop rsi",
-                    ".cfi_adjust_cfa_offset -8",
-                    "pop rdi",
-                    ".cfi_adjust_cfa_offset -8",
+                    calling_with_arguments_kept!("{resolve}"),
                     "jmp qword ptr [rip + {operators} + {at}]",
                     ".cfi_endproc",
                     resolve = sym resolve,
