@@ -2,7 +2,9 @@
 //!
 //! Each tick (a sixtieth of the horizon) tells what was used. Used over the horizon plus what the recent rate will add must
 //! stay below the ceiling; where it would not, the level rises, by as many steps as the rate asks for. It falls again when
-//! there is room for twice the rate, by one step or, where the rate is far below, by several.
+//! there is room for what that will add, by as many steps as there is room for. A step of the frequency doubles what samples
+//! cost, and nothing else: what processes that come and go cost, and their mappings, is there at any frequency and is no reason
+//! to stay at a low one. What the other steps add is not known: they are taken where there is room for about twice the rate.
 //!
 //! Nothing here swings: a change is followed by a pause in which its effect is measured, and a level that had to be taken
 //! back after it was left is left less readily: the pause doubles each time, up to thirty-two times its first length, and
@@ -31,14 +33,41 @@ const STORM: f64 = 6.0;
 const FAR_BELOW: f64 = 8.0;
 /// The shortest tick, in seconds: what is shorter counts as this, so that no rate is infinite.
 const SHORTEST: f64 = 1e-3;
-/// Share of the ceiling that is aimed at, and the share below which a level may fall.
+/// Share of the ceiling that is aimed at.
 const AIM: f64 = 0.85;
+/// The share below which a level may fall where it is not known what that adds, and the share that the frequency may be raised to.
 const ROOM: f64 = 0.6;
+const ROOM_FOR_SAMPLES: f64 = 0.75;
+
+/// CPU time of a tick.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Spent {
+    /// All of it.
+    pub(crate) cpu: Duration,
+    /// Of it what samples cost, and twice as many would cost twice.
+    pub(crate) samples: Duration,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Tick {
     elapsed: f64,
     cpu: f64,
+    samples: f64,
+}
+
+/// A rate that is to be expected, in cores.
+#[derive(Clone, Copy, Debug)]
+struct Expected {
+    /// What is known of it.
+    known: f64,
+    /// What steps whose cost is not known may add.
+    unknown: f64,
+}
+
+impl Expected {
+    fn all(self) -> f64 {
+        self.known + self.unknown
+    }
 }
 
 /// Decides the level of restraint.
@@ -60,7 +89,8 @@ pub(crate) struct CpuGovernor {
 }
 
 impl CpuGovernor {
-    /// Levels from 0 (none) to `highest`. The ceiling is in cores.
+    /// Levels from 0 (none) to `highest`, which is at least 2: the first and the last change something else than the frequency,
+    /// each of those between halves it. The ceiling is in cores.
     pub(crate) fn new(ceiling: f64, horizon: Duration, highest: u8) -> Self {
         let horizon = horizon.as_secs_f64();
         Self { ceiling, horizon, history: VecDeque::new(), level: 0, highest, held: 0, pause: PAUSE, fell: None }
@@ -68,12 +98,13 @@ impl CpuGovernor {
 
     /// Takes note of what was used before the first tick: it counts in the horizon, and says nothing of what is to come.
     pub(crate) fn began(&mut self, cpu: Duration) {
-        self.history.push_back(Tick { elapsed: self.horizon / f64::from(TICKS), cpu: cpu.as_secs_f64() });
+        self.history.push_back(Tick { elapsed: self.horizon / f64::from(TICKS), cpu: cpu.as_secs_f64(), samples: 0.0 });
     }
 
     /// Takes note of a tick, and says which level holds from now on.
-    pub(crate) fn tick(&mut self, elapsed: Duration, cpu: Duration) -> u8 {
-        self.history.push_back(Tick { elapsed: elapsed.as_secs_f64(), cpu: cpu.as_secs_f64() });
+    pub(crate) fn tick(&mut self, elapsed: Duration, spent: Spent) -> u8 {
+        let (cpu, samples) = (spent.cpu.as_secs_f64(), spent.samples.min(spent.cpu).as_secs_f64());
+        self.history.push_back(Tick { elapsed: elapsed.as_secs_f64(), cpu, samples });
         while self.history.len() > 1 && self.span() - self.history[0].elapsed >= self.horizon {
             self.history.pop_front();
         }
@@ -92,8 +123,7 @@ impl CpuGovernor {
                 (Some(expected), Some(_)) if self.median() > expected * 2.0 => self.pause = PAUSE,
                 (Some(_), _) => self.pause = (self.pause * 2).min(LONGEST_PAUSE),
             }
-            let expected = |rate: f64| rate * 2.0_f64.powi(i32::from(self.level.saturating_sub(level)));
-            self.fell = if level < self.level { rate.map(expected) } else { None };
+            self.fell = if level < self.level { rate.map(|rate| self.expected(rate, self.level - level).all()) } else { None };
             (self.level, self.held) = (level, 0);
         }
         self.level
@@ -103,6 +133,13 @@ impl CpuGovernor {
     pub(crate) fn used(&self) -> f64 {
         let cpu: f64 = self.history.iter().map(|tick| tick.cpu).sum();
         cpu / self.span().max(SHORTEST)
+    }
+
+    /// CPU time that the horizon has left for each tick to come, if it goes to all of them alike.
+    pub(crate) fn left(&self) -> Duration {
+        let used: f64 = self.history.iter().map(|tick| tick.cpu).sum();
+        let left = (self.ceiling * AIM * self.horizon - used).max(0.0) / f64::from(TICKS);
+        Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX)
     }
 
     fn span(&self) -> f64 {
@@ -173,18 +210,44 @@ impl CpuGovernor {
     }
 
     fn lowered(&self, rate: Option<f64>) -> u8 {
-        let room = (self.ceiling * ROOM).min(self.allowed() / 2.0);
         let Some(rate) = rate else { return self.level };
-        let pause = if rate * FAR_BELOW < room { PAUSE } else { self.pause };
+        let pause = if rate * FAR_BELOW < (self.ceiling * ROOM).min(self.allowed() / 2.0) { PAUSE } else { self.pause };
         if self.held < pause {
             return self.level;
         }
-        if rate > room {
-            return self.level;
-        }
-        // At twice the rate for each step. One step is tried even so: a part of the rate is there at any frequency.
-        let steps = steps_between(rate, room).saturating_sub(u8::from(rate * 2.0 < room));
-        self.level.saturating_sub(steps.max(1))
+        let fits = |steps: &u8| self.fits(self.expected(rate, *steps));
+        self.level - (1..=self.level).take_while(fits).last().unwrap_or(0)
+    }
+
+    /// What is to be expected so many steps down from this rate in cores.
+    fn expected(&self, rate: f64, steps: u8) -> Expected {
+        let doublings = self.doublings(steps);
+        let samples = self.samples().min(rate);
+        let others = rate - samples;
+        Expected { known: others + samples * 2.0_f64.powi(i32::from(doublings)), unknown: others * f64::from(steps - doublings) }
+    }
+
+    fn fits(&self, expected: Expected) -> bool {
+        let all = expected.all();
+        expected.known <= self.ceiling * ROOM_FOR_SAMPLES && all <= self.ceiling * 2.0 * ROOM && all <= self.allowed()
+    }
+
+    /// How many of so many steps down double the frequency: all but the one from the highest level and the one from the first.
+    fn doublings(&self, steps: u8) -> u8 {
+        let (from, to) = (self.level.min(self.highest.saturating_sub(1)), self.level.saturating_sub(steps).max(1));
+        from.saturating_sub(to)
+    }
+
+    /// What samples cost at this level, in cores.
+    fn samples(&self) -> f64 {
+        let here = usize::try_from(self.held).unwrap_or(usize::MAX).clamp(1, PAUSE as usize);
+        let (elapsed, samples) = self
+            .history
+            .iter()
+            .rev()
+            .take(here)
+            .fold((0.0, 0.0), |(elapsed, samples), tick| (elapsed + tick.elapsed, samples + tick.samples));
+        samples / f64::max(elapsed, SHORTEST)
     }
 }
 

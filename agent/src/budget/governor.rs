@@ -7,7 +7,7 @@ use std::time::Duration;
 use flamekeeper_profile::{AgentFigures, Figure};
 
 use crate::budget::Ceilings;
-use crate::budget::cpu::{CpuGovernor, TICKS};
+use crate::budget::cpu::{CpuGovernor, Spent, TICKS};
 use crate::budget::frequency::{Ladder, millihertz};
 use crate::budget::limits::{self, Limits};
 use crate::budget::measure::{self, CpuMeter, Memory};
@@ -183,6 +183,11 @@ impl Governor {
         self.ceilings.horizon.mul_f64(self.ceilings.cpu.max(0.0))
     }
 
+    /// What work that can wait may take of this tick's CPU time: half of what there is for it.
+    pub(crate) fn spare(&self) -> Duration {
+        self.cpu.left() / 2
+    }
+
     /// From tick to tick, in nanoseconds.
     pub(crate) const fn tick(&self) -> u64 {
         self.tick
@@ -202,25 +207,27 @@ impl Governor {
         }
     }
 
-    /// Measures and decides, if a tick has passed; returns the orders if they were decided anew. `held` is what the rings
-    /// take, and what the engine's own structures do, in bytes.
-    pub(crate) fn poll(&mut self, now: u64, held: impl FnOnce() -> Held) -> Option<Orders> {
+    /// Measures and decides, if a tick has passed; returns the orders if they were decided anew. `usage` is asked only then.
+    pub(crate) fn poll(&mut self, now: u64, usage: impl FnOnce() -> Usage) -> Option<Orders> {
         let elapsed = now.saturating_sub(self.last.0);
         if elapsed < self.tick {
             return None;
         }
-        let used = self.meter.used();
+        let (used, usage) = (self.meter.used(), usage());
         match self.last.1 {
             None => self.cpu.began(used),
-            Some(before) => self.restrain_cpu(Duration::from_nanos(elapsed), used.saturating_sub(before)),
+            Some(before) => {
+                let spent = Spent { cpu: used.saturating_sub(before), samples: usage.samples };
+                self.restrain_cpu(Duration::from_nanos(elapsed), spent);
+            }
         }
         self.last = (now, Some(used));
-        self.restrain_memory(&held());
+        self.restrain_memory(&usage);
         self.state.cpu_used.store(u64::try_from(used.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         Some(self.orders())
     }
 
-    fn restrain_cpu(&mut self, elapsed: Duration, spent: Duration) {
+    fn restrain_cpu(&mut self, elapsed: Duration, spent: Spent) {
         let level = self.cpu.tick(elapsed, spent);
         let restraint = Restraint::at(level, self.ladder.last());
         let (before, after) = (self.restraint.frequency_step, restraint.frequency_step);
@@ -243,19 +250,19 @@ impl Governor {
         state.cpu_microcores.store(microcores(self.cpu.used()), Ordering::Relaxed);
     }
 
-    fn restrain_memory(&mut self, held: &Held) {
+    fn restrain_memory(&mut self, usage: &Usage) {
         let memory = measure::memory();
         let anonymous = memory.anonymous;
         // In a process that is shared, what others hold is not the agent's to answer for.
-        let own = if self.meter.owns_process() { anonymous } else { held.structures };
-        let used = own.saturating_add(held.rings);
+        let own = if self.meter.owns_process() { anonymous } else { usage.structures };
+        let used = own.saturating_add(usage.rings);
         let step = self.memory.tick(used);
         if step > self.cache_step {
             self.state.shrunk.fetch_add(1, Ordering::Relaxed);
             tracing::info!(used, ceiling = self.ceilings.memory, cache_step = step, "caches shrink to hold the memory ceiling");
         }
         self.cache_step = step;
-        let unknown = self.meter.owns_process() && self.trimmer.tick(anonymous, held.structures);
+        let unknown = self.meter.owns_process() && self.trimmer.tick(anonymous, usage.structures);
         if self.memory.is_short(used) || unknown {
             measure::trim();
         }
@@ -264,13 +271,15 @@ impl Governor {
     }
 }
 
-/// What the engine holds, in bytes.
+/// What the engine uses, as it says itself.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Held {
-    /// All rings.
+pub(crate) struct Usage {
+    /// Memory of all rings, in bytes.
     pub(crate) rings: u64,
-    /// Caches and tables.
+    /// Memory of caches and tables, in bytes.
     pub(crate) structures: u64,
+    /// CPU time that samples cost since it was asked before.
+    pub(crate) samples: Duration,
 }
 
 /// Cores in millionths; what is negative or no number is none.
@@ -301,13 +310,13 @@ mod tests {
         let ceilings = Ceilings { cpu: 0.01, horizon: Duration::from_secs(6), memory: 32 << 20 };
         let mut governor = Governor::new(ceilings, 100, CpuMeter::new(), 0);
         let state = governor.state();
-        assert!(governor.poll(1, Held::default).is_none());
+        assert!(governor.poll(1, Usage::default).is_none());
         let mut now = 0;
         for _ in 0..20 {
             let begun = std::time::Instant::now();
             while begun.elapsed() < Duration::from_millis(2) {}
             now += 100_000_000;
-            assert!(governor.poll(now, || Held { rings: 8 << 20, structures: 1 << 20 }).is_some());
+            assert!(governor.poll(now, || Usage { rings: 8 << 20, structures: 1 << 20, ..Usage::default() }).is_some());
         }
         let orders = governor.orders();
         assert!(orders.period_ns > 15_000_000 && state.uploads_paused(), "{orders:?}");

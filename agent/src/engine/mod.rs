@@ -5,6 +5,7 @@
 //! the ring, without copying it.
 
 mod command;
+mod cost;
 pub(crate) mod faults;
 mod frames;
 mod hotplug;
@@ -29,11 +30,11 @@ use flamekeeper_profile::{Batch, BuildId, Labels};
 pub use crate::perf::error::OpenError;
 pub use stats::{Counter, EngineStats};
 
-use crate::budget::cpu::TICKS;
-use crate::budget::governor::{Governor, Held};
+use crate::budget::governor::{Governor, Usage};
 use crate::budget::measure::CpuMeter;
 use crate::budget::{self, Ceilings, limits};
 use crate::engine::command::Child;
+use crate::engine::cost::SampleCost;
 use crate::engine::faults::FaultPace;
 use crate::engine::pace::Pace;
 use crate::engine::rest::{LONG_NS, Needs, Pause};
@@ -193,6 +194,7 @@ pub struct Engine {
     session: Session,
     sampler: Sampler,
     pace: Pace,
+    cost: SampleCost,
     governor: Option<Governor>,
     meter: CpuMeter,
     window: Duration,
@@ -269,7 +271,18 @@ impl Engine {
             Scope::Host => None,
             Scope::Process(pid) | Scope::Starting(pid) => Some(pid),
         };
-        Ok(Self { session, sampler, pace: Pace::new(period_ns, faults), governor, meter, window, child, watched, stats })
+        Ok(Self {
+            session,
+            sampler,
+            pace: Pace::new(period_ns, faults),
+            cost: SampleCost::default(),
+            governor,
+            meter,
+            window,
+            child,
+            watched,
+            stats,
+        })
     }
 
     /// What the engine has done so far, for whoever wants to show it while [`Self::run`] runs.
@@ -294,19 +307,18 @@ impl Engine {
 
     /// Asks the governor, and does what it says. Returns how long the engine may sleep.
     fn keep_budget(&mut self, now: u64) -> Pause {
-        let Self { session, sampler, pace, governor, .. } = self;
+        let Self { session, sampler, pace, cost, governor, .. } = self;
         let needs = Needs { bells: session.bells().next().is_some(), budget: LONG_NS, ..Needs::default() };
         let Some(governor) = governor else {
             pace.apply(session, clock::monotonic);
             return needs.pause(sampler, now);
         };
-        let held = || Held { rings: session.rings_bytes() as u64, structures: sampler.bytes() as u64 };
-        if let Some(orders) = governor.poll(now, held) {
+        let usage = || Usage { rings: session.rings_bytes() as u64, structures: sampler.bytes() as u64, samples: cost.take() };
+        if let Some(orders) = governor.poll(now, usage) {
             sampler.obey(&orders);
             pace.want(orders.period_ns);
             if !orders.lean {
-                // At most half of what a tick may use.
-                sampler.scan_more(now, governor.allowance() / (2 * TICKS));
+                sampler.scan_more(now, governor.spare());
             }
         }
         pace.apply(session, clock::monotonic);

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use flamekeeper_profile::Batch;
 use perf_event_open_sys::bindings::{PERF_RECORD_LOST, PERF_RECORD_SAMPLE};
 
+use crate::engine::cost::SampleCost;
 use crate::engine::hotplug::Hotplug;
 use crate::engine::pace::Pace;
 use crate::engine::rest::{Pause, SHORT_NS};
@@ -52,6 +53,13 @@ impl Rings<'_> {
     }
 }
 
+/// What records go to.
+struct Takers<'a> {
+    sampler: &'a mut Sampler,
+    pace: &'a mut Pace,
+    cost: &'a mut SampleCost,
+}
+
 /// The rings' records in order of time.
 struct Drain {
     merge: Merge,
@@ -94,7 +102,7 @@ pub(super) fn run(engine: &mut Engine, stop: &StopFlag, sink: &mut dyn FnMut(Bat
 
 /// Takes what the rings hold up to `limit`, and closes the windows that end on the way.
 fn round(engine: &mut Engine, drain: &mut Drain, window: &mut OpenWindow, limit: u64, sink: &mut dyn FnMut(Batch)) {
-    let Engine { session, sampler, stats, pace, .. } = engine;
+    let Engine { session, sampler, stats, pace, cost, .. } = engine;
     let mut rings = Rings::of(session);
     drain.begin(&mut rings, sampler);
     let now = clock::moment();
@@ -103,7 +111,8 @@ fn round(engine: &mut Engine, drain: &mut Drain, window: &mut OpenWindow, limit:
         tracing::info!(seconds = jump / 1_000_000_000, "the wall clock has jumped; a window ends here");
     }
     loop {
-        match drain.take(&mut rings, (&mut *sampler, &mut *pace), limit.min(window.edge() - 1)) {
+        let takers = Takers { sampler: &mut *sampler, pace: &mut *pace, cost: &mut *cost };
+        match drain.take(&mut rings, takers, limit.min(window.edge() - 1)) {
             Taken::UpTo(at) => {
                 stats.windows_split.add(1);
                 sink(sampler.close(window.split(at)));
@@ -150,11 +159,13 @@ impl Drain {
     }
 
     /// Applies the records up to `limit`, oldest first, as long as the window has room.
-    fn take(&mut self, rings: &mut Rings<'_>, (sampler, pace): (&mut Sampler, &mut Pace), limit: u64) -> Taken {
+    fn take(&mut self, rings: &mut Rings<'_>, takers: Takers<'_>, limit: u64) -> Taken {
+        let Takers { sampler, pace, cost } = takers;
         while let Some((index, time)) = self.merge.next(limit) {
             let Some(mut ring) = rings.get_mut(index) else { continue };
             if let Ok(Some(oldest)) = ring.0.peek() {
                 let is_sample = oldest.header.kind == PERF_RECORD_SAMPLE;
+                let begun = if is_sample { cost.begin() } else { None };
                 let bytes = ring.0.bytes(oldest.header.size, &mut self.scratch);
                 match ring.1 {
                     Of::Cpu => {
@@ -172,6 +183,7 @@ impl Drain {
                 }
                 ring.0.advance(oldest.header.size);
                 ring.0.release();
+                cost.end(begun);
             }
             self.offer(index, &mut ring, sampler);
             if sampler.is_window_full() {
