@@ -44,12 +44,20 @@ impl Drop for Setting {
 
 /// An agent started by `setpriv` with these arguments. Its collector is nowhere: what it samples stays in its spool.
 fn agent(scratch: &Scratch, setpriv: &[&str]) -> Running {
+    agent_under(scratch, &[], setpriv)
+}
+
+/// The same, with other commands around all that.
+fn agent_under(scratch: &Scratch, around: &[&str], setpriv: &[&str]) -> Running {
     let state = scratch.join("state");
     std::fs::create_dir_all(&state).unwrap();
     if setpriv.iter().any(|argument| argument.starts_with("--reuid")) {
         chown(&state, Some(NOBODY), Some(NOBODY)).unwrap();
     }
-    let mut command = Command::new(require("setpriv"));
+    let mut command = Command::new(require(around.first().unwrap_or(&"setpriv")));
+    if !around.is_empty() {
+        command.args(&around[1..]).arg(require("setpriv"));
+    }
     command.args(setpriv).arg(binary("flamekeeper-agent"));
     command.args(["--collector", "http://127.0.0.1:9", "--window", "1s", "--frequency-hz", "199", "--state-dir"]).arg(state);
     command.env("FLAMEKEEPER_BUDGET_CPU_PERCENT", "200");
@@ -105,15 +113,18 @@ fn without_perfmon_it_says_what_to_do() {
     assert!(output.contains("setcap cap_perfmon"), "{output}");
 }
 
+/// Arguments of `setpriv` for somebody without rights who has the capabilities of the unit, but for CAP_IPC_LOCK.
+const NOBODY_WITH_CAPABILITIES: [&str; 7] =
+    ["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps", UNIT_CAPABILITIES, "--ambient-caps", UNIT_CAPABILITIES];
+const UNIT_CAPABILITIES: &str = "+perfmon,+sys_ptrace,+dac_read_search,+syslog,+checkpoint_restore,+bpf";
+
 /// The unit's capabilities and no root: it samples, and lacks nothing but locked memory; at level 3 as well, which this kernel treats like 2.
 #[test]
 fn ambient_capabilities_are_enough() {
     let _alone = alone();
-    const NEEDED: &str = "+perfmon,+sys_ptrace,+dac_read_search,+syslog,+checkpoint_restore,+bpf";
     let _level = Setting::change("/proc/sys/kernel/perf_event_paranoid", "3");
     let scratch = Scratch::new("ambient");
-    let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps", NEEDED, "--ambient-caps", NEEDED];
-    let (samples, output) = sampled(agent(&scratch, &nobody));
+    let (samples, output) = sampled(agent(&scratch, &NOBODY_WITH_CAPABILITIES));
     assert!(samples > 0, "{output}");
     assert!(!output.lines().any(|line| line.contains("is missing") && !line.contains("CAP_IPC_LOCK")), "{output}");
     assert!(output.contains("some distributions refuse"), "{output}");
@@ -125,17 +136,12 @@ fn little_locked_memory_makes_small_rings() {
     let _alone = alone();
     let _level = Setting::change("/proc/sys/kernel/perf_event_paranoid", "2");
     let scratch = Scratch::new("memlock");
-    let state = scratch.join("state");
-    let mut command = Command::new(require("prlimit"));
-    command.arg("--memlock=0:0").arg(require("setpriv")).args(["--bounding-set", "-ipc_lock"]).arg(binary("flamekeeper-agent"));
-    command.args(["--collector", "http://127.0.0.1:9", "--window", "1s", "--frequency-hz", "99", "--state-dir"]).arg(state);
-    command.env("FLAMEKEEPER_BUDGET_CPU_PERCENT", "200");
-    let (samples, output) = sampled(Running::start("agent", &mut command));
+    // A user has one allowance for all rings, those of agents of other tests among them: so not root's.
+    let (samples, output) = sampled(agent_under(&scratch, &["prlimit", "--memlock=0:0"], &NOBODY_WITH_CAPABILITIES));
     assert!(samples > 0, "{output}");
     assert!(output.contains("CAP_IPC_LOCK is missing and the limit of locked memory is low: rings of "), "{output}");
     let said = output.split("rings of ").nth(1).and_then(|text| text.split(' ').next()?.parse::<u64>().ok()).unwrap();
     let real = output.split("ring_bytes=").nth(1).and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok()).unwrap();
-    // Other rings of this user take from the same allowance.
     assert!(real <= said * 1024 && real >= 128 << 10, "said {said} KiB, are {real} bytes");
 }
 

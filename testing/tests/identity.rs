@@ -57,10 +57,12 @@ impl Samples {
         let completeness = &answer["completeness"];
         let (samples, truncated) = (completeness["samples"].as_u64().unwrap(), completeness["truncated"].as_u64().unwrap());
         eprintln!("{program}: {samples} samples, {truncated} truncated: {}", completeness["truncated_reasons"]);
-        // Each burns 10 ms, and starts and ends beside that.
+        // Each burns 10 ms, and starts and ends beside that. What the sampling misses by chance, and what may be missing for a reason.
+        let expected = u64::from(LIVES) * u64::from(FREQUENCY) / 100;
+        let by_chance = 4 * expected.isqrt() + expected / 20;
         let lost = completeness["lost_total"].as_u64().unwrap();
         let stolen = u64::try_from(self.stolen.as_millis()).unwrap() * u64::from(FREQUENCY) / 1000;
-        let least = (u64::from(LIVES) * u64::from(FREQUENCY) / 100 * 8 / 10).saturating_sub(lost + stolen);
+        let least = expected.saturating_sub(by_chance + lost + stolen);
         assert!(samples >= least, "{program}: {samples} samples of at least {least}");
         // A process that is in its execve or its end has no user stack that could be copied, or still the registers of the
         // program before.
