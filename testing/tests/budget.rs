@@ -28,7 +28,7 @@ const FREQUENCY: u32 = 99;
 
 /// The CPU ceiling in per cent of a core: a debug build costs about ten times as much as a release build.
 const fn cpu_percent() -> f64 {
-    if cfg!(debug_assertions) { 4.0 } else { 0.5 }
+    if cfg!(debug_assertions) { 5.0 } else { 0.5 }
 }
 
 /// The agent's figures by name with labels.

@@ -56,6 +56,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.stop.raise();
+        // Nobody announces any more: so it does not wait for more.
+        self.objects = sync_channel(0).0;
         self.thread.take().unwrap().join().unwrap();
     }
 }
