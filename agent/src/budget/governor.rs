@@ -23,7 +23,7 @@ pub(crate) struct Orders {
     pub(crate) period_ns: u64,
     /// What each structure may hold.
     pub(crate) limits: Limits,
-    /// Whether to read the rings less often, and to learn of new processes only when they are sampled.
+    /// Whether to read the rings and the memory of processes less often, and to learn of new processes only when they are sampled.
     pub(crate) lean: bool,
 }
 
@@ -57,6 +57,11 @@ impl BudgetState {
     /// Whether uploads of symbols are to wait.
     pub(crate) fn uploads_paused(&self) -> bool {
         self.uploads_paused.load(Ordering::Relaxed)
+    }
+
+    /// As [`Orders::lean`].
+    pub(crate) fn is_lean(&self) -> bool {
+        self.lean.load(Ordering::Relaxed)
     }
 
     /// CPU time since the start, in nanoseconds.

@@ -10,8 +10,9 @@ use crate::budget::{Ceilings, measure};
 const SHARE: f64 = 0.3;
 /// The part of a horizon's CPU time that it may take at once.
 const AT_ONCE: f64 = 0.05;
-/// The longest nap before looking again.
-const NAP: Duration = Duration::from_millis(100);
+/// The longest nap before looking again, and the shortest.
+const LONGEST_NAP: Duration = Duration::from_millis(500);
+const SHORTEST_NAP: Duration = Duration::from_millis(10);
 
 /// Paces the thread that uses it.
 #[derive(Debug)]
@@ -44,7 +45,8 @@ impl Pacer {
             if self.left >= 0.0 && !self.state.uploads_paused() {
                 return;
             }
-            std::thread::sleep(NAP);
+            let paid_after = Duration::try_from_secs_f64(-self.left / self.rate).unwrap_or(LONGEST_NAP);
+            std::thread::sleep(paid_after.clamp(SHORTEST_NAP, LONGEST_NAP));
         }
     }
 }

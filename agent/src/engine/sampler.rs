@@ -126,7 +126,6 @@ impl Sampler {
             Scope::Starting(_) => {}
         }
         self.interpreters.look_at_all(&mut self.processes, &mut self.unwinder);
-        self.look_at_heaps(scope);
         self.stats.processes.set(self.processes.len() as u64);
     }
 

@@ -10,6 +10,9 @@ use flamekeeper_heap::layout;
 /// Bytes of `/proc/PID/maps` that are read at most.
 pub(super) const MAX_MAPS: u64 = 16 << 20;
 
+/// How a table's file is named in `/proc/PID/maps`.
+pub(crate) const TABLE_PATH: &[u8] = b"/memfd:flamekeeper-heap";
+
 /// The kernel's own file system for shared memory: what lies on it can be read without waiting for anybody.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SharedMemory {
@@ -57,9 +60,8 @@ fn open(pid: u32, range: &str) -> Option<File> {
 /// Device and range of a line of `/proc/PID/maps`, if it is that of a table.
 pub(super) fn table_line(line: &[u8]) -> Option<(u64, String)> {
     // Most lines have another name: the cheapest check first.
-    let marker = b"/memfd:flamekeeper-heap";
     let path = line.iter().position(|byte| *byte == b'/')?;
-    if !line.get(path..)?.starts_with(marker) {
+    if !line.get(path..)?.starts_with(TABLE_PATH) {
         return None;
     }
     let mut fields = std::str::from_utf8(line.get(..path)?).ok()?.split_ascii_whitespace();

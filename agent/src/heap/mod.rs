@@ -44,7 +44,7 @@ use crate::identity::Named;
 
 pub use blind::Facts;
 pub use control::{SetError, TableFacts, look, set_interval};
-pub(crate) use find::SharedMemory;
+pub(crate) use find::{SharedMemory, TABLE_PATH};
 pub(crate) use process::carry_stack;
 pub(crate) use table::Record;
 
@@ -147,9 +147,9 @@ impl Heaps {
         Self { desk, ..Self::default() }
     }
 
-    /// Processes that run already are looked at once.
-    pub(crate) fn look_at_all(&mut self, pids: impl Iterator<Item = u32>) {
-        pids.for_each(|pid| self.plan(Due { pid, at: 0, looks: 1, pause: 0 }));
+    /// These processes ran before the agent, and may have a table.
+    pub(crate) fn met(&mut self, pids: &[u32]) {
+        pids.iter().for_each(|pid| self.plan(Due { pid: *pid, at: 0, looks: 1, pause: 0 }));
     }
 
     /// A process maps a file.

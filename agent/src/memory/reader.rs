@@ -31,6 +31,8 @@ pub(super) const MAX_PROCESSES: usize = 8192;
 const LARGEST: u64 = 64 << 10;
 /// How often in a pass the thread wakes.
 const STEPS: u32 = 10;
+/// How many times longer a pass takes while the budget asks for less work.
+const LEAN_TIMES: u32 = 3;
 /// How long to wait where the allowance is used up.
 const NAP: Duration = Duration::from_millis(100);
 /// Passes after which `status` is read of a process whose `statm` stays as it was: swap does not show there.
@@ -159,7 +161,7 @@ impl Reader {
 
     /// One pass over all processes. None when it is to end.
     fn pass(&mut self) -> Option<()> {
-        let begun = Instant::now();
+        let (begun, interval) = (Instant::now(), self.interval());
         self.pass += 1;
         let listing = measure::thread_cpu();
         self.read_host()?;
@@ -172,7 +174,7 @@ impl Reader {
         }
         let step = pids.len().div_ceil(STEPS as usize).max(1);
         for (some, number) in pids.chunks(step).zip(0..) {
-            self.wait_until(begun + self.interval / STEPS * number)?;
+            self.wait_until(begun + interval / STEPS * number)?;
             let begun = measure::thread_cpu();
             some.iter().try_for_each(|pid| self.read(*pid))?;
             self.levels.charge(begun);
@@ -181,7 +183,13 @@ impl Reader {
         self.read_cgroups()?;
         let pass = self.pass;
         self.known.retain(|_, known| known.pass == pass);
-        self.wait_until(begun + self.interval)
+        self.wait_until(begun + interval)
+    }
+
+    /// How long a pass takes.
+    fn interval(&self) -> Duration {
+        let lean = self.stats.budget.as_ref().is_some_and(|budget| budget.is_lean());
+        self.interval * if lean { LEAN_TIMES } else { 1 }
     }
 
     fn read_host(&mut self) -> Option<()> {

@@ -3,6 +3,7 @@
 use flamekeeper_profile::{Avma, FileOffset};
 use procfs::process::{MMPermissions, MMapPath, MemoryMap, Process as ProcEntry};
 
+use crate::heap::TABLE_PATH;
 use crate::process::file::{FileKey, Files};
 use crate::process::maps::{Backing, Mapping, Maps};
 
@@ -22,6 +23,8 @@ pub(crate) struct Scanned {
     pub(crate) threads: bool,
     /// Executable mappings.
     pub(crate) maps: Maps,
+    /// Whether it maps a file that is named like the table of a live heap.
+    pub(crate) has_heap_table: bool,
 }
 
 /// Ids of all processes.
@@ -43,12 +46,20 @@ pub(crate) fn read(pid: u32, files: &mut Files) -> Option<Scanned> {
         let exe = exe.to_string_lossy();
         scanned.exe = exe.strip_suffix(" (deleted)").unwrap_or(&exe).to_owned();
     }
-    for map in entry.maps().into_iter().flatten().filter(|map| map.perms.contains(MMPermissions::EXECUTE)) {
+    for map in entry.maps().into_iter().flatten() {
+        scanned.has_heap_table |= is_heap_table(&map);
+        if !map.perms.contains(MMPermissions::EXECUTE) {
+            continue;
+        }
         if let Some(mapping) = mapping(&map, files) {
             scanned.maps.insert(mapping);
         }
     }
     Some(scanned)
+}
+
+fn is_heap_table(map: &MemoryMap) -> bool {
+    matches!(&map.pathname, MMapPath::Path(path) if path.as_os_str().as_encoded_bytes().starts_with(TABLE_PATH))
 }
 
 fn mapping(map: &MemoryMap, files: &mut Files) -> Option<Mapping> {

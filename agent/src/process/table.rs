@@ -37,6 +37,8 @@ pub(crate) struct ProcessTable {
     bound: Bound,
     /// Processes that ran at the start and are yet to be read.
     unread: Vec<u32>,
+    /// Processes that have been read and may have a live heap.
+    with_heaps: Vec<u32>,
     hidden: HiddenUsers,
 }
 
@@ -118,6 +120,11 @@ impl ProcessTable {
         self.unread = Vec::new();
     }
 
+    /// Processes that were read since this was asked before, and may have a live heap.
+    pub(crate) fn take_with_heaps(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.with_heaps)
+    }
+
     /// Reads a process, and those of its children are not: they come by their own records or samples.
     pub(crate) fn scan(&mut self, pid: u32, now: u64) {
         if !self.hidden.is_empty() && self.hidden.own(pid) == Some(true) {
@@ -129,6 +136,9 @@ impl ProcessTable {
             scanned.as_ref().is_some_and(|scanned| self.processes.get_mut(&pid).is_some_and(|process| process.is_succeeded_by(scanned)));
         if missed_exec {
             self.succeed(pid, "".into());
+        }
+        if scanned.as_ref().is_some_and(|scanned| scanned.has_heap_table) {
+            self.with_heaps.push(pid);
         }
         let process = self.entry(pid);
         process.scanned = Some(now);

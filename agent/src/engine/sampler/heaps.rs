@@ -9,27 +9,16 @@ use crate::heap::{Loss, Record, Unwind};
 use crate::identity::Named;
 use crate::order::GRACE_NS;
 use crate::perf::clock;
-use crate::perf::session::Scope;
-use crate::process::scan;
 use crate::record::{Sample, Task, UserRegs, Words};
 use crate::unwind::FrameCode;
 
 use super::{Sampler, named};
 
 impl Sampler {
-    /// Looks for the heaps of processes that run already.
-    pub(super) fn look_at_heaps(&mut self, scope: Scope) {
-        let running = match scope {
-            Scope::Host => scan::all(),
-            Scope::Process(pid) => vec![pid],
-            Scope::Starting(_) => Vec::new(),
-        };
-        self.heaps.look_at_all(running.into_iter());
-    }
-
     /// Reads what processes have written about their heaps up to `limit`, in the records' time.
     pub(crate) fn read_heaps(&mut self, limit: u64) {
         let mut heaps = std::mem::take(&mut self.heaps);
+        heaps.met(&self.processes.take_with_heaps());
         heaps.tick(limit, self);
         self.heaps = heaps;
     }
