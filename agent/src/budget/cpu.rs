@@ -31,6 +31,8 @@ const PROVED: u32 = 5 * TICKS;
 const STORM: f64 = 6.0;
 /// A rate so many times below what there is room for needs no long pause: it is another load.
 const FAR_BELOW: f64 = 8.0;
+/// Steps down at once where the load may be the one that raised the level: what few samples cost is told by few.
+const CAREFUL: u8 = 2;
 /// The shortest tick, in seconds: what is shorter counts as this, so that no rate is infinite.
 const SHORTEST: f64 = 1e-3;
 /// Share of the ceiling that is aimed at.
@@ -211,12 +213,13 @@ impl CpuGovernor {
 
     fn lowered(&self, rate: Option<f64>) -> u8 {
         let Some(rate) = rate else { return self.level };
-        let pause = if rate * FAR_BELOW < (self.ceiling * ROOM).min(self.allowed() / 2.0) { PAUSE } else { self.pause };
+        let is_other = rate * FAR_BELOW < (self.ceiling * ROOM).min(self.allowed() / 2.0);
+        let (pause, most) = if is_other { (PAUSE, self.level) } else { (self.pause, self.level.min(CAREFUL)) };
         if self.held < pause {
             return self.level;
         }
         let fits = |steps: &u8| self.fits(self.expected(rate, *steps));
-        self.level - (1..=self.level).take_while(fits).last().unwrap_or(0)
+        self.level - (1..=most).take_while(fits).last().unwrap_or(0)
     }
 
     /// What is to be expected so many steps down from this rate in cores.
