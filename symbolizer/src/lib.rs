@@ -22,6 +22,7 @@ mod symbolized;
 
 #[cfg(feature = "convert")]
 pub use convert::demangle::readable;
+#[cfg(feature = "convert")]
 pub use convert::{ConvertError, Converter, Sources};
 pub use flamekeeper_object::SymbolsPresent;
 #[cfg(feature = "convert")]
