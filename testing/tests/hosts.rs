@@ -44,20 +44,12 @@ impl Drop for Setting {
 
 /// An agent started by `setpriv` with these arguments. Its collector is nowhere: what it samples stays in its spool.
 fn agent(scratch: &Scratch, setpriv: &[&str]) -> Running {
-    agent_under(scratch, &[], setpriv)
-}
-
-/// The same, with other commands around all that.
-fn agent_under(scratch: &Scratch, around: &[&str], setpriv: &[&str]) -> Running {
     let state = scratch.join("state");
     std::fs::create_dir_all(&state).unwrap();
     if setpriv.iter().any(|argument| argument.starts_with("--reuid")) {
         chown(&state, Some(NOBODY), Some(NOBODY)).unwrap();
     }
-    let mut command = Command::new(require(around.first().unwrap_or(&"setpriv")));
-    if !around.is_empty() {
-        command.args(&around[1..]).arg(require("setpriv"));
-    }
+    let mut command = Command::new(require("setpriv"));
     command.args(setpriv).arg(binary("flamekeeper-agent"));
     command.args(["--collector", "http://127.0.0.1:9", "--window", "1s", "--frequency-hz", "199", "--state-dir"]).arg(state);
     command.env("FLAMEKEEPER_BUDGET_CPU_PERCENT", "200");
@@ -137,7 +129,9 @@ fn little_locked_memory_makes_small_rings() {
     let _level = Setting::change("/proc/sys/kernel/perf_event_paranoid", "2");
     let scratch = Scratch::new("memlock");
     // A user has one allowance for all rings, those of agents of other tests among them: so not root's.
-    let (samples, output) = sampled(agent_under(&scratch, &["prlimit", "--memlock=0:0"], &NOBODY_WITH_CAPABILITIES));
+    let prlimit = require("prlimit");
+    let limited = [prlimit.to_str().unwrap(), "--memlock=0:0"];
+    let (samples, output) = sampled(agent(&scratch, &[&NOBODY_WITH_CAPABILITIES[..], &limited].concat()));
     assert!(samples > 0, "{output}");
     assert!(output.contains("CAP_IPC_LOCK is missing and the limit of locked memory is low: rings of "), "{output}");
     let said = output.split("rings of ").nth(1).and_then(|text| text.split(' ').next()?.parse::<u64>().ok()).unwrap();

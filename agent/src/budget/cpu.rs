@@ -133,15 +133,27 @@ impl CpuGovernor {
 
     /// CPU time over the horizon (or since the start, while that is shorter), in cores.
     pub(crate) fn used(&self) -> f64 {
-        let cpu: f64 = self.history.iter().map(|tick| tick.cpu).sum();
-        cpu / self.span().max(SHORTEST)
+        self.spent() / self.span().max(SHORTEST)
     }
 
     /// CPU time that the horizon has left for each tick to come, if it goes to all of them alike.
     pub(crate) fn left(&self) -> Duration {
-        let used: f64 = self.history.iter().map(|tick| tick.cpu).sum();
-        let left = (self.ceiling * AIM * self.horizon - used).max(0.0) / f64::from(TICKS);
-        Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX)
+        Duration::try_from_secs_f64(self.unspent() / f64::from(TICKS)).unwrap_or(Duration::MAX)
+    }
+
+    /// CPU time that the horizon may take, in seconds.
+    fn budget(&self) -> f64 {
+        self.ceiling * AIM * self.horizon
+    }
+
+    /// What it took of that, in seconds.
+    fn spent(&self) -> f64 {
+        self.history.iter().map(|tick| tick.cpu).sum()
+    }
+
+    /// What is left of it, in seconds.
+    fn unspent(&self) -> f64 {
+        (self.budget() - self.spent()).max(0.0)
     }
 
     fn span(&self) -> f64 {
@@ -152,7 +164,7 @@ impl CpuGovernor {
     /// what was used leaves the horizon bit by bit meanwhile.
     fn allowed(&self) -> f64 {
         let step = self.horizon / f64::from(TICKS);
-        let budget = self.ceiling * AIM * self.horizon;
+        let budget = self.budget();
         let mut allowed = f64::INFINITY;
         let (mut age, mut used, mut newest) = (0.0, 0.0, self.history.iter().rev().peekable());
         for ahead in (1..=AHEAD).rev() {
@@ -187,11 +199,9 @@ impl CpuGovernor {
     /// Whether the last tick alone took more than a quarter of what was left, and many times what a tick may take: such a
     /// rate must not be watched for long. (The end of a window is a burst too, but a smaller one.)
     fn is_storm(&self) -> bool {
-        let left = self.ceiling * AIM * self.horizon - self.history.iter().map(|tick| tick.cpu).sum::<f64>();
+        let left = self.unspent();
         let much = self.ceiling * STORM;
-        self.history
-            .back()
-            .is_some_and(|tick| tick.cpu * 3.0 > left.max(0.0) && tick.cpu > much * tick.elapsed.max(self.horizon / f64::from(TICKS)))
+        self.history.back().is_some_and(|tick| tick.cpu * 3.0 > left && tick.cpu > much * tick.elapsed.max(self.horizon / f64::from(TICKS)))
     }
 
     fn is_over(&self, rate: Option<f64>) -> bool {

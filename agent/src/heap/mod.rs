@@ -2,10 +2,11 @@
 //! read from outside.
 //!
 //! A table is found when its library is mapped, or by a look at a process's mappings a second after its `execve` (`Heaps::mapped`,
-//! `Heaps::executed`); that of a process which ran before the agent, when its mappings are read (`Heaps::met`). Ten times a second the new records of each ring are read and unwound with the unwinder of CPU samples; at a window's
-//! end the live samples are read, and become four sample types of that process's labels: `alloc_space` and `alloc_objects` of what
-//! was allocated in the window, `inuse_space` and `inuse_objects` of what is live at its end. Each sample is made unbiased by itself
-//! before it is summed: a block of `s` bytes at the interval `T` counts as `1 / (1 - exp(-s / T))` blocks.
+//! `Heaps::executed`); that of a process which ran before the agent, when its mappings are read (`Heaps::met`). Ten times a second
+//! the new records of each ring are read and unwound with the unwinder of CPU samples; at a window's end the live samples are read,
+//! and become four sample types of that process's labels: `alloc_space` and `alloc_objects` of what was allocated in the window,
+//! `inuse_space` and `inuse_objects` of what is live at its end. Each sample is made unbiased by itself before it is summed: a block
+//! of `s` bytes at the interval `T` counts as `1 / (1 - exp(-s / T))` blocks.
 //!
 //! **Everything in a table is hostile.** What is read is bounded per process and moment, every number is checked (`table`), and a
 //! file is opened only where the kernel says that it is shared memory, which no read can block on (`find`).

@@ -75,16 +75,10 @@ fn parse_line(line: &[u8]) -> Option<Line<'_>> {
     if !matches!(kind, b't' | b'T' | b'w' | b'W') {
         return None;
     }
-    let address = hexadecimal(address)?;
+    let address = u64::from_str_radix(std::str::from_utf8(address).ok()?, 16).ok()?;
     let name = std::str::from_utf8(fields.next()?).ok()?;
     let module = fields.next().and_then(|module| std::str::from_utf8(module.strip_prefix(b"[")?.strip_suffix(b"]")?).ok());
     Some(Line { address, kind, name, module })
-}
-
-fn hexadecimal(digits: &[u8]) -> Option<u64> {
-    let is_number = (1..=16).contains(&digits.len());
-    let append = |number: u64, digit: &u8| Some(number << 4 | u64::from(char::from(*digit).to_digit(16)?));
-    is_number.then(|| digits.iter().try_fold(0, append))?
 }
 
 impl Reading {
