@@ -14,6 +14,7 @@ pub mod machine;
 pub mod metadata;
 pub mod programs;
 pub mod scratch;
+pub mod setting;
 pub mod shares;
 pub mod tools;
 pub mod workload;

@@ -239,7 +239,6 @@ fn drive(script: &str, collector: SocketAddr, environment: &[(&str, &str)]) {
         .env("BASE_URL", format!("http://{collector}"));
     command.envs(environment.iter().copied()).env("CHROMIUM", require_any(&["chromium", "chromium-browser", "google-chrome"]));
     let output = command.output().unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    eprintln!("{said}");
-    assert!(output.status.success(), "{said}");
+    eprintln!("{}", String::from_utf8_lossy(&output.stdout));
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
 }

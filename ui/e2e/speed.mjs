@@ -8,8 +8,8 @@ import { inBrowser, need, step } from "./step.mjs";
 
 // [nodes, CPU ms to load, ms for a draw, ms for a search, ms for a transform, MiB]
 const LIMITS = [
-  [100_000, 1500, 24, 15, 500, 250],
-  [1_000_000, 6000, 24, 90, 5000, 1000],
+  [100_000, 1500, 16, 15, 500, 250],
+  [1_000_000, 6000, 16, 90, 5000, 1000],
 ];
 
 // Milliseconds from the question to the picture, at best; and of CPU.
