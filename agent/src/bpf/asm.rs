@@ -1,4 +1,4 @@
-//! An assembler for the few BPF instructions that this agent's one program needs, so that neither a compiler nor BTF is.
+//! An assembler for the few BPF instructions that this agent's programs need, so that neither a compiler nor BTF is.
 //!
 //! The encoding is that of `Documentation/bpf/standardization/instruction-set.rst` and `include/uapi/linux/bpf.h`: eight
 //! bytes an instruction (opcode, registers, 16-bit offset, 32-bit constant), a jump counted in instructions from the next.
@@ -39,10 +39,12 @@ pub(crate) enum Width {
 pub(crate) enum If {
     /// Equal.
     Equal = 0x10,
+    /// Greater than.
+    Above = 0x20,
+    /// Greater than, or equal.
+    AtLeast = 0x30,
     /// Not equal.
     NotEqual = 0x50,
-    /// Less than.
-    Below = 0xa0,
 }
 
 /// Arithmetic on 64 bits.
@@ -61,6 +63,7 @@ pub(crate) enum Op {
 #[repr(i32)]
 pub(crate) enum Helper {
     MapLookup = 1,
+    TailCall = 12,
     CurrentPidTgid = 14,
     PerfEventOutput = 25,
     /// Since Linux 5.5.

@@ -16,6 +16,8 @@ const PROGRAM_PERF_EVENT: u32 = 7;
 pub(crate) enum MapKind {
     /// Any key.
     Hash = 1,
+    /// Number to program, for tail calls.
+    Programs = 3,
     /// CPU number to perf event.
     PerfEventArray = 4,
     /// A value for each CPU.

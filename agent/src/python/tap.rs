@@ -1,4 +1,4 @@
-//! The tap: the program of [`super::program`] attached to the sampling events, and the events through which its records go
+//! The tap: the programs of [`super::program`] attached to the sampling events, and the events through which its records go
 //! into the same rings.
 //!
 //! It is optional. Where the kernel or the user's rights do not allow it, all else works as it does, and samples of Python
@@ -12,6 +12,7 @@ use perf_event::events::Software;
 use perf_event::{Builder, Clock, Counter, ReadFormat};
 use perf_event_open_sys::{bindings as sys, ioctls};
 
+use crate::bpf::asm::AssembleError;
 use crate::bpf::sys::{self as bpf, Map, MapKind};
 use crate::python::program::{self, ENTRY_SIZE, Maps, SCRATCH_SIZE, ThreadEntry};
 use crate::record::SAMPLE_TYPE;
@@ -62,8 +63,8 @@ pub(crate) struct Tap {
     output: Map,
     /// The event that a CPU's records go through, and the number of the event whose ring they go to.
     outputs: BTreeMap<usize, (u64, Counter)>,
-    /// Held by the program; kept for as long.
-    _scratch: Map,
+    /// Where the program that follows chains is found: the kernel empties it when nobody here holds it any more.
+    _next: Map,
 }
 
 /// The threads that the kernel's side knows.
@@ -87,10 +88,12 @@ impl Tap {
         let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
         let scratch = Map::create(MapKind::PerCpuArray, 4, SCRATCH_SIZE, 1).map_err(refused)?;
         let output = Map::create(MapKind::PerfEventArray, 4, 4, cpus.max(CPUS)).map_err(refused)?;
-        let maps = Maps { threads: threads.0.raw(), scratch: scratch.raw(), output: output.raw() };
-        let code = program::assemble(maps).map_err(|error| TapError::Refused(io::Error::other(error)))?;
-        let program = bpf::load(&code, "flamekeeper_py").map_err(refused)?;
-        Ok(Self { program, output, outputs: BTreeMap::new(), _scratch: scratch })
+        let next = Map::create(MapKind::Programs, 4, 4, 1).map_err(refused)?;
+        let maps = Maps { threads: threads.0.raw(), scratch: scratch.raw(), output: output.raw(), next: next.raw() };
+        let follower = load(program::assemble_next(maps), "flamekeeper_pn")?;
+        next.set(&0_u32.to_ne_bytes(), &follower.as_raw_fd().to_ne_bytes()).map_err(refused)?;
+        let program = load(program::assemble_first(maps), "flamekeeper_py")?;
+        Ok(Self { program, output, outputs: BTreeMap::new(), _next: next })
     }
 
     /// Attaches the program to a sampling event of a CPU, whose records go to the ring of the event `ring`.
@@ -127,6 +130,11 @@ impl Threads {
         // Nothing is lost where it was not there.
         _ = self.0.remove(&tid.to_ne_bytes());
     }
+}
+
+fn load(code: Result<Vec<u64>, AssembleError>, name: &str) -> Result<OwnedFd, TapError> {
+    let code = code.map_err(|error| TapError::Refused(io::Error::other(error)))?;
+    bpf::load(&code, name).map_err(refused)
 }
 
 /// The kernel's own number of an event, which no other has or had.
