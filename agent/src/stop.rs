@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A flag that is raised once and wakes whoever sleeps in `poll(2)` on it. Clones share the flag.
+use tokio::sync::Notify;
+
+/// A flag that is raised once and wakes whoever sleeps in `poll(2)` on it, or awaits it. Clones share the flag.
 #[derive(Clone, Debug)]
 pub struct StopFlag {
     inner: Arc<Inner>,
@@ -15,6 +17,7 @@ pub struct StopFlag {
 struct Inner {
     raised: AtomicBool,
     event: OwnedFd,
+    tasks: Notify,
 }
 
 impl StopFlag {
@@ -30,12 +33,13 @@ impl StopFlag {
         }
         // SAFETY: eventfd has just returned this descriptor and nobody else owns it.
         let event = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Self { inner: Arc::new(Inner { raised: AtomicBool::new(false), event }) })
+        Ok(Self { inner: Arc::new(Inner { raised: AtomicBool::new(false), event, tasks: Notify::new() }) })
     }
 
     /// Raises the flag, from any thread and as often as one likes.
     pub fn raise(&self) {
         self.inner.raised.store(true, Ordering::Release);
+        self.inner.tasks.notify_waiters();
         let one = 1_u64.to_ne_bytes();
         // SAFETY: the buffer is 8 bytes long and outlives the call. A full counter (EAGAIN) means that it is readable
         // already, which is all that is wanted.
@@ -46,6 +50,17 @@ impl StopFlag {
     #[must_use]
     pub fn is_raised(&self) -> bool {
         self.inner.raised.load(Ordering::Acquire)
+    }
+
+    /// Waits until it is raised, in any runtime.
+    pub(crate) async fn raised(&self) {
+        let woken = self.inner.tasks.notified();
+        tokio::pin!(woken);
+        // From here on it is woken; what was raised before is seen.
+        woken.as_mut().enable();
+        if !self.is_raised() {
+            woken.await;
+        }
     }
 }
 
@@ -59,6 +74,21 @@ impl AsFd for StopFlag {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Who awaits the flag goes on when it is raised, also twice in one runtime, and at once where it is raised already.
+    #[test]
+    fn raised_flag_wakes_tasks() {
+        let flag = StopFlag::new().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let raise = async {
+                tokio::task::yield_now().await;
+                flag.raise();
+            };
+            tokio::join!(flag.raised(), flag.raised(), raise);
+            flag.raised().await;
+        });
+    }
 
     /// A raised flag is seen through every clone, and its descriptor is readable.
     #[test]

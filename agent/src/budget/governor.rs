@@ -39,6 +39,7 @@ pub(crate) struct BudgetState {
     cpu_used: AtomicU64,
     cpu_microcores: AtomicU64,
     cpu_ceiling_microcores: AtomicU64,
+    spare_microcores: AtomicU64,
     memory: AtomicU64,
     memory_ceiling: AtomicU64,
     resident: AtomicU64,
@@ -57,6 +58,16 @@ impl BudgetState {
     /// Whether uploads of symbols are to wait.
     pub(crate) fn uploads_paused(&self) -> bool {
         self.uploads_paused.load(Ordering::Relaxed)
+    }
+
+    /// What work that can wait may take, in cores: less where the horizon has little left, as in the first minute after a start.
+    #[allow(clippy::cast_precision_loss)] // Cores are few.
+    pub(crate) fn spare(&self) -> f64 {
+        get(&self.spare_microcores) as f64 / 1e6
+    }
+
+    pub(super) fn tell_spare(&self, cores: f64) {
+        self.spare_microcores.store(microcores(cores), Ordering::Relaxed);
     }
 
     /// As [`Orders::lean`].
@@ -148,6 +159,7 @@ impl Governor {
         state.period_ns.store(configured, Ordering::Relaxed);
         state.cpu_ceiling_microcores.store(microcores(ceilings.cpu), Ordering::Relaxed);
         state.memory_ceiling.store(ceilings.memory, Ordering::Relaxed);
+        state.tell_spare(ceilings.cpu);
         if meter.owns_process() {
             // A window may be told of before the first tick.
             let memory = measure::memory();
@@ -227,6 +239,7 @@ impl Governor {
             }
         }
         self.last = (now, Some(used));
+        self.state.tell_spare(self.spare().as_secs_f64() / Duration::from_nanos(self.tick).as_secs_f64());
         self.restrain_memory(&usage);
         self.state.cpu_used.store(u64::try_from(used.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         Some(self.orders())

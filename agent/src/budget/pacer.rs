@@ -1,4 +1,4 @@
-//! Spreads work that can wait: so much CPU time at once, and then as much as the budget gives it.
+//! Spreads work that can wait: so much CPU time at once, and then as much as the budget gives it, less where the horizon has little left.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,12 +40,13 @@ impl Pacer {
         while !stop() {
             let (now, cpu) = (Instant::now(), measure::thread_cpu());
             let (passed, spent) = ((now - self.begun).as_secs_f64(), cpu.saturating_sub(self.cpu).as_secs_f64());
-            self.left = (self.left + passed * self.rate - spent).min(self.at_once);
+            let rate = self.rate.min(self.state.spare());
+            self.left = (self.left + passed * rate - spent).min(self.at_once);
             (self.begun, self.cpu) = (now, cpu);
             if self.left >= 0.0 && !self.state.uploads_paused() {
                 return;
             }
-            let paid_after = Duration::try_from_secs_f64(-self.left / self.rate).unwrap_or(LONGEST_NAP);
+            let paid_after = Duration::try_from_secs_f64(-self.left / rate).unwrap_or(LONGEST_NAP);
             std::thread::sleep(paid_after.clamp(SHORTEST_NAP, LONGEST_NAP));
         }
     }
@@ -59,7 +60,9 @@ mod tests {
     #[test]
     fn spreads_work() {
         let ceilings = Ceilings { cpu: 0.5, horizon: Duration::from_secs(2), memory: 0 };
-        let mut pacer = Pacer::new(&ceilings, Arc::default());
+        let state = BudgetState::default();
+        state.tell_spare(0.5);
+        let mut pacer = Pacer::new(&ceilings, Arc::new(state));
         let (begun, cpu) = (Instant::now(), measure::thread_cpu());
         while begun.elapsed() < Duration::from_secs(2) {
             let step = measure::thread_cpu();
@@ -69,6 +72,13 @@ mod tests {
         let used = (measure::thread_cpu() - cpu).as_secs_f64();
         // 0.05 at once, 0.3 over the two seconds, and the last step; no lower bound: the machine may be busy.
         assert!(used < 0.05 + 0.3 * begun.elapsed().as_secs_f64() / 2.0 + 0.05, "{used} s");
+        // Where there is nothing left, nothing more is given.
+        pacer.state.tell_spare(0.0);
+        let (waits, left) = (Instant::now(), pacer.left.min(-1e-3));
+        pacer.left = left;
+        pacer.pause(|| waits.elapsed() > Duration::from_millis(150));
+        assert!(waits.elapsed() >= Duration::from_millis(100) && pacer.left <= left);
+        pacer.state.tell_spare(0.5);
         let waits = Instant::now();
         pacer.left = -1e9;
         pacer.pause(|| waits.elapsed() > Duration::from_millis(150));

@@ -120,6 +120,9 @@ impl Memory {
     pub(crate) fn take(&mut self, mut facts: impl FnMut(&Reading, bool) -> Option<Facts>) {
         // The channel is bounded, and the thread that fills it is slow.
         let waiting: Vec<Told> = self.readings.try_iter().take(WAITING).collect();
+        if waiting.is_empty() {
+            return;
+        }
         let round = measure::thread_cpu();
         for told in waiting {
             let reading = match told {

@@ -29,6 +29,8 @@ use crate::process::users::HiddenUsers;
 pub(super) const MAX_PROCESSES: usize = 8192;
 /// Bytes of a file that are read: more than any of them has.
 const LARGEST: u64 = 64 << 10;
+/// As many bytes of a process's file as are read at once. The kernel makes each such file in one piece: where it gives less, there is no more.
+const OF_PROCESS: usize = 4 << 10;
 /// How often in a pass the thread wakes.
 const STEPS: u32 = 10;
 /// How many times longer a pass takes while the budget asks for less work.
@@ -41,7 +43,7 @@ const STATUS_PASSES: u64 = 6;
 const ROLLUP_PASSES: u64 = 60;
 /// By how many bytes a process must have changed for its `smaps_rollup` to be read again, and by which part of it.
 const CHANGED_BYTES: u64 = 1 << 20;
-const CHANGED_PART: u64 = 50;
+const CHANGED_PART: u64 = 16;
 /// The part of the agent's CPU ceiling that goes to levels, and that which goes to proportional shares.
 pub(super) const SHARE: f64 = 0.1;
 /// Where there is no ceiling, in cores.
@@ -110,6 +112,8 @@ pub(super) struct Reader {
     page: u64,
     pass: u64,
     known: HashMap<u32, Known, foldhash::fast::RandomState>,
+    /// Those without memory of their own, most of them threads of the kernel, and the pass that listed them last.
+    bare: HashMap<u32, u64, foldhash::fast::RandomState>,
     levels: Allowance,
     rollups: Allowance,
     /// Users whose processes are left alone.
@@ -139,6 +143,7 @@ impl Reader {
             page: page_size() as u64,
             pass: 0,
             known: HashMap::default(),
+            bare: HashMap::default(),
             levels: Allowance::new(rate, rate * AT_ONCE),
             rollups: Allowance::new(rate, rate * AT_ONCE),
             hidden,
@@ -183,6 +188,7 @@ impl Reader {
         self.read_cgroups()?;
         let pass = self.pass;
         self.known.retain(|_, known| known.pass == pass);
+        self.bare.retain(|_, listed| *listed == pass);
         self.wait_until(begun + interval)
     }
 
@@ -254,10 +260,16 @@ impl Reader {
             self.known.remove(&pid);
             return Some(());
         }
-        let at = clock::monotonic();
-        let Some(statm) = self.file(pid, "statm").and_then(parse::statm).filter(|statm| statm.size > 0) else { return Some(()) };
+        let (at, pass) = (clock::monotonic(), self.pass);
+        if self.is_bare(pid) {
+            return Some(());
+        }
+        let Some(statm) = self.file(pid, "statm").and_then(parse::statm) else { return Some(()) };
+        if statm.size == 0 {
+            self.bare.insert(pid, pass);
+            return Some(());
+        }
         let before = self.known.get(&pid).cloned();
-        let pass = self.pass;
         let fresh = before.as_ref().filter(|known| known.statm == statm && pass - known.status_pass < STATUS_PASSES);
         let status = match fresh {
             Some(known) => Some((known.status, known.status_pass)),
@@ -272,6 +284,14 @@ impl Reader {
         let levels = known.levels(self.page);
         self.known.insert(pid, known);
         self.tell(Told::Process(Reading { pid, at, levels }))
+    }
+
+    /// Whether a process is known to have no memory. It will have none for as long as it is listed; that is looked at now and then, as
+    /// the number may have become another's between two passes.
+    fn is_bare(&mut self, pid: u32) -> bool {
+        let pass = self.pass;
+        let look = (pass + u64::from(pid)).is_multiple_of(ROLLUP_PASSES);
+        self.bare.get_mut(&pid).filter(|_| !look).map(|listed| *listed = pass).is_some()
     }
 
     fn is_hidden(&self, pid: u32) -> bool {
@@ -318,7 +338,14 @@ impl Reader {
 
     /// The start of a file of a process; none where it cannot be read.
     fn file(&mut self, pid: u32, name: &str) -> Option<&[u8]> {
-        self.read_file(&format!("/proc/{pid}/{name}"))
+        let mut file = File::open(format!("/proc/{pid}/{name}")).ok()?;
+        self.buffer.resize(OF_PROCESS, 0);
+        let read = file.read(&mut self.buffer).ok()?;
+        self.buffer.truncate(read);
+        if read == OF_PROCESS {
+            file.take(LARGEST).read_to_end(&mut self.buffer).ok()?;
+        }
+        Some(&self.buffer)
     }
 
     fn read_file(&mut self, path: &str) -> Option<&[u8]> {

@@ -34,8 +34,8 @@ const HEAD_TIME: Duration = Duration::from_secs(5);
 const WHOLE_TIME: Duration = Duration::from_secs(10);
 /// The largest head of a request, in bytes (the least that hyper allows).
 const HEAD_BYTES: usize = 8192;
-/// How often the server looks whether it is to end, and how long it waits after it could not accept.
-const TICK: Duration = Duration::from_millis(250);
+/// How long the server waits after it could not accept.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// Where the figures come from.
 #[derive(Clone, Debug)]
@@ -85,23 +85,28 @@ impl Server {
             Ok(listener) => listener,
             Err(error) => return tracing::error!(%error, "the agent's figures are not served"),
         };
-        let clients = Arc::new(Semaphore::new(CLIENTS));
-        while !stop.is_raised() {
-            // The semaphore is never closed, so a permit comes when a client goes.
-            let Ok(Ok(permit)) = tokio::time::timeout(TICK, Arc::clone(&clients).acquire_owned()).await else { continue };
-            match tokio::time::timeout(TICK, listener.accept()).await {
-                Ok(Ok((stream, _))) => {
-                    let source = self.source.clone();
-                    tokio::spawn(async move {
-                        serve(stream, source).await;
-                        drop(permit);
-                    });
-                }
-                Ok(Err(error)) => {
-                    tracing::debug!(%error, "a reader of the figures could not be accepted");
-                    tokio::time::sleep(TICK).await;
-                }
-                Err(_) => {}
+        tokio::select! {
+            () = accept(listener, self.source) => {}
+            () = stop.raised() => {}
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, source: Source) {
+    let clients = Arc::new(Semaphore::new(CLIENTS));
+    // The semaphore is never closed, so a permit comes when a client goes.
+    while let Ok(permit) = Arc::clone(&clients).acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let source = source.clone();
+                tokio::spawn(async move {
+                    serve(stream, source).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a reader of the figures could not be accepted");
+                tokio::time::sleep(PAUSE).await;
             }
         }
     }

@@ -20,7 +20,6 @@ mod text;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use flamekeeper_profile::Labels;
@@ -33,9 +32,6 @@ use crate::perf::clock;
 use crate::progress::Progress;
 use crate::stop::StopFlag;
 use target::Target;
-
-/// How often it is looked whether all is to end.
-const TICK: Duration = Duration::from_millis(200);
 
 /// Scrapes all targets.
 #[derive(Debug)]
@@ -54,35 +50,25 @@ impl Scraper {
         Ok(Self { targets, host, board, progress })
     }
 
-    /// Scrapes until the flag is raised, one target after the other: each at once, then at its interval.
-    pub(crate) async fn run(mut self, stop: &StopFlag) {
-        let begun = Instant::now();
-        let mut due: Vec<Instant> = self.targets.iter().map(|_| begun).collect();
-        while !stop.is_raised() {
-            let next = due.iter().enumerate().min_by_key(|(_, at)| **at).map(|(place, at)| (place, *at));
-            let Some((place, at)) = next else { return };
-            let now = Instant::now();
-            if at > now {
-                tokio::time::sleep(TICK.min(at - now)).await;
-                continue;
-            }
-            let Self { targets, host, board, progress } = &mut self;
-            if let (Some(target), Some(due)) = (targets.get_mut(place), due.get_mut(place)) {
-                let interval = target.config().interval.duration();
-                *due = (at + interval).max(now);
-                // A server that does not answer is not waited for at the end.
-                tokio::select! {
-                    () = scrape(target, place, (host, board, progress)) => {}
-                    () = raised(stop) => return,
-                }
-            }
+    /// Scrapes until the flag is raised, one target after the other: each at once, then at its interval. A server that does not answer is
+    /// not waited for at the end.
+    pub(crate) async fn run(self, stop: &StopFlag) {
+        tokio::select! {
+            () = self.scrape_all() => {}
+            () = stop.raised() => {}
         }
     }
-}
 
-async fn raised(stop: &StopFlag) {
-    while !stop.is_raised() {
-        tokio::time::sleep(TICK).await;
+    async fn scrape_all(mut self) {
+        let begun = Instant::now();
+        let mut due: Vec<Instant> = self.targets.iter().map(|_| begun).collect();
+        loop {
+            let Some((place, due)) = due.iter_mut().enumerate().min_by_key(|(_, at)| **at) else { return };
+            let Some(target) = self.targets.get_mut(place) else { return };
+            tokio::time::sleep_until(*due).await;
+            *due = (*due + target.config().interval.duration()).max(Instant::now());
+            scrape(target, place, (&self.host, &self.board, &self.progress)).await;
+        }
     }
 }
 

@@ -16,7 +16,6 @@ use crate::stop::StopFlag;
 
 /// The time that one request may take: the answer to the last part comes when the symbols are converted.
 const TIMEOUT: Duration = Duration::from_secs(300);
-const TICK: Duration = Duration::from_millis(250);
 /// Bytes of an answer that are read: some thousand build ids of the greatest length.
 const MAX_ANSWER: usize = 1 << 20;
 
@@ -98,16 +97,9 @@ impl Client {
 
     /// Sends a request, unless the agent ends meanwhile.
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, Later> {
-        let answer = self.http.exchange(request, MAX_ANSWER);
-        tokio::pin!(answer);
-        loop {
-            tokio::select! {
-                answer = &mut answer => return Ok(answer?),
-                () = tokio::time::sleep(TICK) => {}
-            }
-            if self.stop.is_raised() {
-                return Err(Later::Stopping);
-            }
+        tokio::select! {
+            answer = self.http.exchange(request, MAX_ANSWER) => Ok(answer?),
+            () = self.stop.raised() => Err(Later::Stopping),
         }
     }
 }

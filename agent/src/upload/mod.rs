@@ -40,8 +40,6 @@ use rate::Rate;
 pub(crate) const CHANNEL: usize = 1024;
 /// With nothing to do: an object that is announced, or the end of the engine, wakes the thread at once.
 const IDLE_TICK: Duration = Duration::from_secs(10);
-/// The longest nap before looking whether the agent ends.
-const NAP: Duration = Duration::from_millis(250);
 /// Objects that are offered at once.
 const OFFERED: usize = 200;
 /// Over how long what is to be offered to a new collector is spread.
@@ -275,7 +273,10 @@ impl Uploader {
             if wait.is_zero() {
                 break;
             }
-            tokio::time::sleep(wait.min(NAP)).await;
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.stop.raised() => {}
+            }
         }
         self.rate.sent(body.bytes.len(), Instant::now());
         self.progress.symbol_bytes_sent.fetch_add(body.bytes.len() as u64, Ordering::Relaxed);

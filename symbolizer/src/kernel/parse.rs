@@ -55,30 +55,43 @@ pub(super) fn parse(kallsyms: impl BufRead, modules: Option<impl BufRead>) -> Re
 
 /// Calls `each` with every line, without its end. Lines over 1 KiB, which no kernel writes, are cut.
 fn each_line(reader: impl BufRead, mut each: impl FnMut(&[u8])) -> Result<(), std::io::Error> {
-    const LINE: u64 = 1 << 10;
+    const LINE: usize = 1 << 10;
     let mut reader = reader.take(MAX_BYTES);
-    let mut line = Vec::new();
+    let mut cut = Vec::new();
     loop {
-        line.clear();
-        if reader.by_ref().take(LINE).read_until(b'\n', &mut line)? == 0 {
+        let buffer = reader.fill_buf()?;
+        if buffer.is_empty() {
             return Ok(());
         }
-        each(line.trim_ascii_end());
+        // The kernel answers each reading with whole lines, which need no copy.
+        if let Some(last) = buffer.iter().rposition(|byte| *byte == b'\n') {
+            buffer[..last].split(|byte| *byte == b'\n').for_each(|line| each(line[..line.len().min(LINE)].trim_ascii_end()));
+            reader.consume(last + 1);
+        } else {
+            cut.clear();
+            reader.by_ref().take(LINE as u64).read_until(b'\n', &mut cut)?;
+            each(cut.trim_ascii_end());
+        }
     }
 }
 
-/// `ADDRESS KIND NAME`, and `[MODULE]` where it is in one. Of a kernel's 200,000 lines half are data, so that is looked at first.
+/// `ADDRESS KIND NAME`, and a tabulator and `[MODULE]` where it is in one. Of a kernel's 200,000 lines most are data, padding or labels:
+/// that is looked at first.
 fn parse_line(line: &[u8]) -> Option<Line<'_>> {
-    let mut fields = line.split(|byte| byte.is_ascii_whitespace()).filter(|field| !field.is_empty());
-    let address = fields.next()?;
-    let kind = *fields.next()?.first()?;
-    if !matches!(kind, b't' | b'T' | b'w' | b'W') {
+    let (address, rest) = line.split_at_checked(line.iter().position(|byte| *byte == b' ')?)?;
+    let [_, kind @ (b't' | b'T' | b'w' | b'W'), b' ', rest @ ..] = rest else { return None };
+    // Padding before a function, one for each: they would double the table and never name a sample of interest. Mapping
+    // symbols of ARM and local labels are no functions.
+    if rest.starts_with(b"__pfx_") || rest.starts_with(b"$") || rest.starts_with(b".L") {
         return None;
     }
+    let (name, module) = match rest.iter().position(u8::is_ascii_whitespace) {
+        Some(end) => (&rest[..end], rest[end..].trim_ascii_start().strip_prefix(b"[").and_then(|module| module.strip_suffix(b"]"))),
+        None => (rest, None),
+    };
     let address = u64::from_str_radix(std::str::from_utf8(address).ok()?, 16).ok()?;
-    let name = std::str::from_utf8(fields.next()?).ok()?;
-    let module = fields.next().and_then(|module| std::str::from_utf8(module.strip_prefix(b"[")?.strip_suffix(b"]")?).ok());
-    Some(Line { address, kind, name, module })
+    let module = module.and_then(|module| std::str::from_utf8(module).ok());
+    Some(Line { address, kind: *kind, name: std::str::from_utf8(name).ok()?, module })
 }
 
 impl Reading {
@@ -90,11 +103,6 @@ impl Reading {
         }
         if line.module.is_none() && ENDS.contains(&line.name) {
             self.text_ends.push(line.address);
-            return;
-        }
-        // Padding before a function, one for each: they would double the table and never name a sample of interest. Mapping
-        // symbols of ARM and local labels are no functions.
-        if line.name.starts_with("__pfx_") || line.name.starts_with('$') || line.name.starts_with(".L") {
             return;
         }
         let (Ok(name_start), Ok(name_len)) = (u32::try_from(self.names.len()), u16::try_from(line.name.len())) else { return };
