@@ -136,9 +136,12 @@ impl CpuGovernor {
         self.spent() / self.span().max(SHORTEST)
     }
 
-    /// CPU time that the horizon has left for each tick to come, if it goes to all of them alike.
+    /// CPU time that the horizon has left for each tick to come, if it goes to all of them alike. Nothing leaves the first horizon after
+    /// the start before its end: what the recent rate will take until then is not left.
     pub(crate) fn left(&self) -> Duration {
-        Duration::try_from_secs_f64(self.unspent() / f64::from(TICKS)).unwrap_or(Duration::MAX)
+        let rest = (self.horizon - self.span()).max(0.0);
+        let left = (self.unspent() - self.median() * rest).max(0.0);
+        Duration::try_from_secs_f64(left / f64::from(TICKS)).unwrap_or(Duration::MAX)
     }
 
     /// CPU time that the horizon may take, in seconds.

@@ -72,6 +72,22 @@ fn leaves_light_loads_alone() {
     }
 }
 
+/// Work that can wait and takes half of what is left in each second lowers nothing after a start that took a third of the first minute,
+/// and goes on.
+#[test]
+fn what_can_wait_waits_for_the_start() {
+    let mut host = Simulation::new(0.005);
+    host.governor.began(Duration::from_millis(100));
+    let load = Load { samples: 0.0015, fixed: 0.0002 };
+    let mut waited = [0.0; 10];
+    for second in 0..600 {
+        let can_wait = host.governor.left().as_secs_f64() / 2.0;
+        waited[second / 60] += can_wait;
+        assert_eq!(host.second(load, can_wait), 0, "second {second}");
+    }
+    assert!(waited[0] < 0.06 && waited.iter().all(|part| *part > 0.01), "{waited:?}");
+}
+
 /// From the first second on, every minute stays below the ceiling, for loads of up to twenty times what may be used, as long
 /// as the lowest frequency fits at all.
 #[test]
