@@ -1,6 +1,6 @@
 //! The thread that reads procfs, spread over time.
 //!
-//! In each pass every process's `statm` is read (some microseconds), and its `status`, which tells the kinds apart, where `statm` has changed
+//! In each pass the `statm` of every process that has memory is read (some microseconds), and its `status`, which tells the kinds apart, where `statm` has changed
 //! or was not believed for long. `smaps_rollup` walks all pages of a process, which takes milliseconds where it has gigabytes: it is read of one process
 //! at a time, of that first of which least is known, as often as the budget allows. (The kernel lets go of the process's lock
 //! on the way where somebody waits for it.) Between two such readings a process's proportional share follows its resident memory: what it grows by is its own.
