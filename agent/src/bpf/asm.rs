@@ -3,6 +3,8 @@
 //! The encoding is that of `Documentation/bpf/standardization/instruction-set.rst` and `include/uapi/linux/bpf.h`: eight
 //! bytes an instruction (opcode, registers, 16-bit offset, 32-bit constant), a jump counted in instructions from the next.
 
+use std::os::fd::RawFd;
+
 /// A register. `R0` is a call's result, `R1` to `R5` its arguments and lost by it, `R6` to `R9` survive calls, `R10` is the
 /// end of the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +70,8 @@ pub(crate) enum Helper {
     PerfEventOutput = 25,
     /// Since Linux 5.5.
     ProbeReadUser = 112,
+    /// Since Linux 5.13.
+    Print = 165,
 }
 
 /// A place to jump to.
@@ -96,6 +100,8 @@ const CALL: u8 = 0x80;
 const EXIT: u8 = 0x90;
 /// The constant of a 64-bit load is a map's descriptor (`BPF_PSEUDO_MAP_FD`).
 const MAP_DESCRIPTOR: u8 = 1;
+/// The same for the address of an array's first value (`BPF_PSEUDO_MAP_VALUE`, since Linux 5.2).
+const MAP_VALUE: u8 = 2;
 
 /// Builds a program.
 #[derive(Debug, Default)]
@@ -155,11 +161,19 @@ impl Assembler {
     }
 
     /// `destination = the map of this descriptor`.
-    pub(crate) fn load_map(&mut self, destination: Reg, map: std::os::fd::RawFd) {
-        let map = u64::from(map.cast_unsigned());
+    pub(crate) fn load_map(&mut self, destination: Reg, map: RawFd) {
+        self.load_of_map(MAP_DESCRIPTOR, destination, map);
+    }
+
+    /// `destination = address of the first value of the array of this descriptor`.
+    pub(crate) fn load_value_address(&mut self, destination: Reg, array: RawFd) {
+        self.load_of_map(MAP_VALUE, destination, array);
+    }
+
+    fn load_of_map(&mut self, what: u8, destination: Reg, map: RawFd) {
         let at = self.code.len();
-        self.wide(destination, Reg::R0, map);
-        self.code[at] |= u64::from(MAP_DESCRIPTOR) << 12;
+        self.wide(destination, Reg::R0, u64::from(map.cast_unsigned()));
+        self.code[at] |= u64::from(what) << 12;
     }
 
     /// Calls a helper.
@@ -227,10 +241,11 @@ mod tests {
         code.store(Width::Word, Reg::R8, 132, Reg::R6); // 63 68 0084
         code.store_constant(Width::Double, Reg::R10, -8, -1); // 7a 0a fff8 ffffffff
         code.load_map(Reg::R2, 5); // 18 12 0000 00000005
+        code.load_value_address(Reg::R3, 6); // 18 23 0000 00000006
         code.load_constant(Reg::R3, 0xffff_ffff); // 18 03 0000 ffffffff
         code.call(Helper::MapLookup); // 85 00 0000 00000001
         code.jump_if(Reg::R0, If::NotEqual, 0, out); // 55 00 0001
-        code.jump(back); // 05 00 fff4
+        code.jump(back); // 05 00 fff2
         code.bind(out);
         code.exit(); // 95
         let expected = [
@@ -241,11 +256,13 @@ mod tests {
             0xffff_ffff_fff8_0a7a,
             0x0000_0005_0000_1218,
             0,
+            0x0000_0006_0000_2318,
+            0,
             0xffff_ffff_0000_0318,
             0,
             0x0000_0001_0000_0085,
             0x0000_0000_0001_0055,
-            0x0000_0000_fff4_0005,
+            0x0000_0000_fff2_0005,
             0x0000_0000_0000_0095,
         ];
         let found = code.finish().unwrap();

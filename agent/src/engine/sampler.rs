@@ -73,7 +73,7 @@ pub(crate) struct Sampler {
 impl Sampler {
     /// Knows no process yet.
     pub(crate) fn new(config: EngineConfig, identity: Identity, event: &EventSpec, stats: Arc<EngineStats>) -> Self {
-        Self::with_kernel(config, identity, event, stats, KernelFrames::read())
+        Self::with_kernel(config, identity, event, stats, KernelFrames::open())
     }
 
     /// As [`Self::new`], with these names of the kernel's functions.

@@ -167,23 +167,12 @@ fn kernel_threads_and_host() {
     }
 }
 
-/// Hostile names stay within bounds and a look at this very process is quick.
+/// Hostile names stay within bounds.
 #[test]
-fn bounded_and_quick() {
+fn hostile_names_are_bounded() {
     let identity = identity(IdentityConfig::default());
     let long = format!("/{}\n", "x".repeat(100_000));
-    let facts_of = |pid, exe| facts(pid, exe, None);
     let hostile = ProcessFacts { pid: u32::MAX, comm: &long, exe: &long, build_id: None };
     let named = identity.process(&hostile, &Origin::default());
     assert!(named.labels.iter().all(|(_, value)| value.len() <= 4096 && !value.contains('\n')));
-    let observer = Observer::new(Choice::default());
-    let start = std::time::Instant::now();
-    for _ in 0..200 {
-        let mut origin = Origin::default();
-        observer.settle(&mut origin, std::process::id());
-        std::hint::black_box(identity.process(&facts_of(std::process::id(), "/bin/x"), &origin));
-    }
-    let each = start.elapsed() / 200;
-    // The budget is 200 us; a debug build on a busy machine gets ten times that.
-    assert!(each < std::time::Duration::from_millis(2), "{each:?}");
 }

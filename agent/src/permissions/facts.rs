@@ -13,6 +13,8 @@ pub struct Facts {
     pub(super) paranoid: Option<i32>,
     /// `kernel.kptr_restrict`.
     pub(super) kptr_restrict: Option<i32>,
+    /// Whether the kernel says which function an address lies in to whoever may load programs into it.
+    pub(super) names_functions: bool,
     /// `kernel.perf_event_mlock_kb`.
     pub(super) mlock_kb: u64,
     /// Bytes that may be locked; none without limit.
@@ -40,6 +42,7 @@ impl Facts {
             capabilities: effective(&status),
             paranoid: sysctl("perf_event_paranoid"),
             kptr_restrict: sysctl("kptr_restrict"),
+            names_functions: crate::kernel::names_functions(),
             mlock_kb: sysctl("perf_event_mlock_kb").and_then(|kilobytes| u64::try_from(kilobytes).ok()).unwrap_or(DEFAULT_MLOCK_KB),
             memlock: limit(libc::RLIMIT_MEMLOCK).map(|limit| limit.rlim_cur).filter(|bytes| *bytes != libc::RLIM_INFINITY),
             files: limit(libc::RLIMIT_NOFILE).map_or(u64::MAX, |limit| limit.rlim_max),

@@ -101,8 +101,12 @@ fn sampling(facts: &Facts) -> Option<Lack> {
     }
 }
 
-/// Names of the kernel's functions (`kallsyms_show_value` of `kernel/ksyms_common.c`).
+/// Names of the kernel's functions: asked for (`kernel::ask`), or read (`kallsyms_show_value` of `kernel/ksyms_common.c`).
 fn symbols(facts: &Facts) -> Option<Lack> {
+    let asks = facts.has(Capability::SYS_ADMIN) || facts.has(Capability::BPF) && facts.has(Capability::PERFMON);
+    if facts.names_functions && asks {
+        return None;
+    }
     let cost = "functions of the kernel stay without names, and what interrupts do on idle CPUs is not counted";
     let text = match (facts.kptr_restrict, facts.has(Capability::SYSLOG)) {
         (Some(2..), _) => format!("kernel.kptr_restrict is 2: {cost} (`sysctl kernel.kptr_restrict=1`)"),

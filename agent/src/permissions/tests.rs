@@ -7,6 +7,7 @@ fn all() -> Facts {
         capabilities: u64::MAX,
         paranoid: Some(2),
         kptr_restrict: Some(1),
+        names_functions: false,
         mlock_kb: 516,
         memlock: Some(8 * MIB),
         files: 1 << 19,
@@ -58,13 +59,19 @@ fn the_right_to_sample() {
     assert!(debian[0].contains("refuses even CAP_PERFMON"), "{debian:?}");
 }
 
-/// Kernel names: hidden from all at 2, from nobody at 0 where sampling is open, else from who has no SYSLOG.
+/// Kernel names, where the kernel is not asked for them: hidden from all at 2, from nobody at 0 where sampling is open, else from who
+/// has no SYSLOG.
 #[test]
 fn kernel_names() {
     let hidden = Facts { kptr_restrict: Some(2), ..all() };
     assert!(texts(&hidden)[0].contains("kptr_restrict is 2"));
     let open = Facts { kptr_restrict: Some(0), paranoid: Some(1), ..without(Capability::SYSLOG) };
     assert_eq!(texts(&open), Vec::<String>::new());
+    // Whoever may load programs asks the kernel, where it answers.
+    let asking = Facts { names_functions: true, ..hidden };
+    assert_eq!(texts(&asking), Vec::<String>::new());
+    let refused = Facts { capabilities: asking.capabilities & !(1 << Capability::SYS_ADMIN.0 | 1 << Capability::BPF.0), ..asking };
+    assert!(texts(&refused).iter().any(|text| text.contains("kptr_restrict is 2")));
 }
 
 /// Rings on 2 and on 512 CPUs: what `perf_event_mlock_kb` lets every user map (516 KiB a CPU: a ring of 512 KiB and its control

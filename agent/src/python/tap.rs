@@ -13,7 +13,7 @@ use perf_event::{Builder, Clock, Counter, ReadFormat};
 use perf_event_open_sys::{bindings as sys, ioctls};
 
 use crate::bpf::asm::AssembleError;
-use crate::bpf::sys::{self as bpf, Map, MapKind};
+use crate::bpf::sys::{self as bpf, Map, MapKind, ProgramKind};
 use crate::python::program::{self, ENTRY_SIZE, Maps, SCRATCH_SIZE, ThreadEntry};
 use crate::record::SAMPLE_TYPE;
 
@@ -134,7 +134,7 @@ impl Threads {
 
 fn load(code: Result<Vec<u64>, AssembleError>, name: &str) -> Result<OwnedFd, TapError> {
     let code = code.map_err(|error| TapError::Refused(io::Error::other(error)))?;
-    bpf::load(&code, name).map_err(refused)
+    bpf::load(ProgramKind::PerfEvent, &code, name).map_err(refused)
 }
 
 /// The kernel's own number of an event, which no other has or had.
