@@ -88,11 +88,3 @@ class Crowd:
             process.kill()
         for process in self.processes:
             process.wait()
-
-
-def pair_ratio(on, off):
-    """Throughput with a profiler over that without, the mean over the threads. `off`: the rates right before and after."""
-    pairs = zip(on, *off)
-    ratios = [with_it / ((before + after) / 2) for with_it, before, after in pairs]
-    return sum(ratios) / len(ratios)
-

@@ -1,9 +1,9 @@
-"""Segments of a run: the load alone, and the load with a profiler."""
+"""What is measured of each profiler beside the load."""
 
 import time
 
-from . import host
-from .load import Crowd, Load, build, pair_ratio, root_ranges
+from . import host, switch
+from .load import Crowd, Load, build, root_ranges
 from .stacks import Judge
 
 
@@ -23,13 +23,6 @@ class Run:
         # Whatever happens to this program, the load ends.
         return Load(self.program, self.folder, seconds + 600)
 
-    def alone(self, load):
-        """The load's rates without a profiler."""
-        time.sleep(1)
-        before = load.counts()
-        time.sleep(self.arguments.off)
-        return load.rates(before, load.counts())
-
     def prepare(self, agent):
         """Sends and converts the host's symbols while both CPUs are free: beside the load it would take many times as long."""
         try:
@@ -41,38 +34,29 @@ class Run:
             agent.clean()
 
     def round(self, tools, judged):
-        """Every tool once, between two stretches of the load alone."""
+        """Every tool once."""
         with self.load(len(tools) * 300) as load:
-            before = self.alone(load)
             for tool in tools:
                 if tool.key in self.failed:
                     continue
-                figures = self.attempt(tool, lambda: self.measure(tool, load, judged))
-                after = self.alone(load)
+                figures = self.attempt(tool, lambda: self.measure(tool, load, self.arguments.pairs, judged))
                 if figures is not None:
-                    figures["ratio"] = pair_ratio(figures.pop("rates"), (before, after))
                     self.keep(tool, figures)
-                before = after
 
     def pairs(self, tool, count):
-        """A B A B: the load alone and with the tool, for the ratio only."""
-        with self.load(count * 120) as load:
-            before = self.alone(load)
-            for _ in range(count):
-                figures = self.attempt(tool, lambda: self.measure(tool, load, False))
-                after = self.alone(load)
-                if figures is not None:
-                    self.results.setdefault(tool.key + " pairs", []).append({"ratio": pair_ratio(figures["rates"], (before, after))})
-                before = after
+        """More pairs of one tool, for its workload ratio."""
+        with self.load(count * 10) as load:
+            figures = self.attempt(tool, lambda: self.measure(tool, load, count, False)) if count else None
+            if figures is not None:
+                self.results[tool.key + " pairs"] = [figures]
 
     def crowd(self, tools):
         """Memory and CPU with many processes beside the load."""
         with self.load(len(tools) * 300) as load, Crowd(self.program, self.folder, self.arguments.processes, len(tools) * 300 + 600):
-            time.sleep(self.arguments.off)
+            time.sleep(10)
             for tool in tools:
-                figures = None if tool.key in self.failed else self.attempt(tool, lambda: self.measure(tool, load, False))
+                figures = None if tool.key in self.failed else self.attempt(tool, lambda: self.measure(tool, load, 0, False))
                 if figures is not None:
-                    figures.pop("rates")
                     self.results.setdefault(tool.key + " crowd", []).append(figures)
 
     def attempt(self, tool, measure):
@@ -89,19 +73,23 @@ class Run:
             tool.stop()
             tool.clean()
 
-    def measure(self, tool, load, judged):
+    def measure(self, tool, load, pairs, judged):
         began = time.monotonic()
         tool.start(load)
         time.sleep(self.arguments.warm)
         tool.check()
         tool.settle()
-        before, count, start = host.cpu_seconds(tool.pid), load.counts(), time.monotonic()
+        before, start = host.cpu_seconds(tool.pid), time.monotonic()
         time.sleep(self.arguments.seconds)
-        wall, after, counted = time.monotonic() - start, host.cpu_seconds(tool.pid), load.counts()
+        wall, after = time.monotonic() - start, host.cpu_seconds(tool.pid)
         memory = host.memory_mib(tool.pid)
+        figures = {"cpu": 100 * (after - before) / wall, "start": before, **memory}
+        if pairs:
+            inside, error = switch.inside(tool.pid, tool.helpers(), load, pairs, self.arguments.stretch)
+            # What it took itself is taken from the load as well, where all CPUs are busy.
+            figures["ratio"], figures["error"] = inside * (1 - figures["cpu"] / 100 / load.threads), error
         tool.check()
         tool.stop()
-        figures = {"cpu": 100 * (after - before) / wall, "start": before, **memory, "rates": load.rates(count, counted)}
         if judged:
             figures.update(tool.figures(time.monotonic() - began))
             figures["complete"], figures["judged"] = tool.stacks(self.judge)

@@ -44,6 +44,10 @@ class Tool:
     def settle(self):
         """Waits for helpers that only its start keeps busy."""
 
+    def helpers(self):
+        """Process ids of what runs because of it, and would run on another machine."""
+        return ()
+
     def stop(self):
         """Ends it as its user would, and waits for what it writes at its end."""
         if self.process is None:
@@ -104,6 +108,9 @@ class Agent(Tool):
             if calm == 3:
                 return
         host.say(f"{self.title}: symbols are still on their way after {self.setup.settle} s; this round is disturbed by them")
+
+    def helpers(self):
+        return (self.collector.pid,)
 
     def collecting(self):
         """CPU seconds of the collector and of the processes that convert for it."""
