@@ -164,11 +164,12 @@ impl CpuGovernor {
     }
 
     /// The rate in cores that keeps the horizon below the ceiling at every moment of the time that a decision looks ahead:
-    /// what was used leaves the horizon bit by bit meanwhile.
+    /// what was used leaves the horizon bit by bit meanwhile. Nothing leaves the first one after the start before its end.
     fn allowed(&self) -> f64 {
         let step = self.horizon / f64::from(TICKS);
         let budget = self.budget();
-        let mut allowed = f64::INFINITY;
+        let rest = self.horizon - self.span();
+        let mut allowed = if rest > 0.0 { self.unspent() / rest } else { f64::INFINITY };
         let (mut age, mut used, mut newest) = (0.0, 0.0, self.history.iter().rev().peekable());
         for ahead in (1..=AHEAD).rev() {
             let ahead = step * f64::from(ahead);

@@ -159,7 +159,6 @@ impl Governor {
         state.period_ns.store(configured, Ordering::Relaxed);
         state.cpu_ceiling_microcores.store(microcores(ceilings.cpu), Ordering::Relaxed);
         state.memory_ceiling.store(ceilings.memory, Ordering::Relaxed);
-        state.tell_spare(ceilings.cpu);
         if meter.owns_process() {
             // A window may be told of before the first tick.
             let memory = measure::memory();

@@ -32,7 +32,8 @@ impl Pacer {
     /// A pacer for the calling thread.
     pub(crate) fn new(ceilings: &Ceilings, state: Arc<BudgetState>) -> Self {
         let at_once = ceilings.cpu * ceilings.horizon.as_secs_f64() * AT_ONCE;
-        Self { rate: ceilings.cpu * SHARE, at_once, begun: Instant::now(), left: at_once, cpu: measure::thread_cpu(), state }
+        // Nothing at first: it begins when the governor has seen what the start took, and found that something is left.
+        Self { rate: ceilings.cpu * SHARE, at_once, begun: Instant::now(), left: 0.0, cpu: measure::thread_cpu(), state }
     }
 
     /// Sleeps as long as the work must wait, or until `stop` says so.
@@ -43,7 +44,7 @@ impl Pacer {
             let rate = self.rate.min(self.state.spare());
             self.left = (self.left + passed * rate - spent).min(self.at_once);
             (self.begun, self.cpu) = (now, cpu);
-            if self.left >= 0.0 && !self.state.uploads_paused() {
+            if self.left > 0.0 && !self.state.uploads_paused() {
                 return;
             }
             let paid_after = Duration::try_from_secs_f64(-self.left / rate).unwrap_or(LONGEST_NAP);

@@ -4,6 +4,10 @@ use std::time::{Duration, Instant};
 
 use crate::budget::measure;
 
+/// Waits are within these: neither so short that they are none, nor longer than a change of the rate may be overlooked.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
 /// So much CPU time a second, and some at once. Work is charged when it is done, so it may run into debt.
 #[derive(Debug)]
 pub(super) struct Allowance {
@@ -29,6 +33,15 @@ impl Allowance {
         self.left >= 0.0
     }
 
+    /// How long to wait until something is left, if nothing is charged meanwhile; zero where something is.
+    pub(super) fn until_open(&mut self, now: Instant) -> Duration {
+        if self.is_open(now) {
+            return Duration::ZERO;
+        }
+        // Without a rate it never comes back; a minute is looked at again.
+        Duration::try_from_secs_f64(-self.left / self.rate).unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT).max(SHORTEST_WAIT)
+    }
+
     /// Takes what the calling thread has used since it had used `begun` ([`measure::thread_cpu`]).
     pub(super) fn charge(&mut self, begun: Duration) {
         self.left -= measure::thread_cpu().saturating_sub(begun).as_secs_f64();
@@ -46,7 +59,8 @@ mod tests {
         let begun = allowance.as_of;
         let after = |seconds| begun + Duration::from_secs(seconds);
         allowance.left = -3.0;
-        assert!(!allowance.is_open(after(5)) && allowance.is_open(after(6)));
+        assert_eq!(allowance.until_open(after(4)), Duration::from_secs(2));
+        assert!(!allowance.is_open(after(5)) && allowance.is_open(after(6)) && allowance.until_open(after(6)).is_zero());
         assert!(allowance.is_open(after(1000)) && allowance.left <= 2.0);
         // A thread that has used nothing is charged nothing; time that goes back gives nothing.
         allowance.charge(Duration::MAX);

@@ -50,6 +50,8 @@ const WAITING: usize = 4096;
 const STALE: u64 = 60_000_000_000;
 /// By how much the window's end may differ from what its length says, in nanoseconds: more is a clock that jumped.
 const APART: u64 = 2_000_000_000;
+/// The part of what a horizon may take to find out whose memory it is that may be taken at once: for some hundred processes.
+const NAMED_AT_ONCE: f64 = 0.5;
 /// CPU time that finding out whose memory it is may take in one round: what is left over is found out in the next pass.
 const NAMING: Duration = Duration::from_millis(10);
 /// Programs that ended in a window and are kept to its end, at most.
@@ -94,7 +96,7 @@ impl Memory {
         match std::thread::Builder::new().name("fk-memory".into()).spawn(move || reader.run()) {
             Ok(_) => {
                 let (rate, horizon) = ceilings.map_or((RATE, DEFAULT_HORIZON), |ceilings| (ceilings.cpu * SHARE, ceilings.horizon));
-                let naming = Allowance::new(rate, rate * horizon.as_secs_f64());
+                let naming = Allowance::new(rate, rate * horizon.as_secs_f64() * NAMED_AT_ONCE);
                 Some(Self {
                     readings,
                     _end: end,

@@ -23,6 +23,7 @@ use crate::budget::{Ceilings, measure};
 use crate::engine::EngineStats;
 use crate::perf::clock;
 use crate::perf::ring::page_size;
+use crate::process::scan;
 use crate::process::users::HiddenUsers;
 
 /// Processes that are read at all. Of more, those of the highest ids are left out, and counted.
@@ -35,8 +36,6 @@ const OF_PROCESS: usize = 4 << 10;
 const STEPS: u32 = 10;
 /// How many times longer a pass takes while the budget asks for less work.
 const LEAN_TIMES: u32 = 3;
-/// How long to wait where the allowance is used up.
-const NAP: Duration = Duration::from_millis(100);
 /// Passes after which `status` is read of a process whose `statm` stays as it was: swap does not show there.
 const STATUS_PASSES: u64 = 6;
 /// Passes after which `smaps_rollup` is read of a process that stays as it was: others may share its pages now.
@@ -170,7 +169,7 @@ impl Reader {
         self.pass += 1;
         let listing = measure::thread_cpu();
         self.read_host()?;
-        let mut pids = processes();
+        let mut pids = scan::all();
         self.levels.charge(listing);
         if pids.len() > MAX_PROCESSES {
             pids.sort_unstable();
@@ -243,11 +242,11 @@ impl Reader {
         loop {
             let now = Instant::now();
             let left = due.saturating_duration_since(now);
-            let is_due = left.is_zero();
-            if is_due && self.levels.is_open(now) {
+            let until_open = self.levels.until_open(now);
+            if left.is_zero() && until_open.is_zero() {
                 return Some(());
             }
-            match self.end.recv_timeout(if is_due { NAP } else { left }) {
+            match self.end.recv_timeout(left.max(until_open)) {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
@@ -360,10 +359,4 @@ fn bounded(path: &std::path::Path) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path).ok()?.take(LARGEST).read_to_end(&mut bytes).ok()?;
     Some(bytes)
-}
-
-/// Ids of all processes.
-fn processes() -> Vec<u32> {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod bound;
 pub(crate) mod file;
+pub(crate) mod lines;
 pub(crate) mod maps;
 pub(crate) mod program;
 pub(crate) mod scan;

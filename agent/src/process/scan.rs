@@ -1,10 +1,10 @@
 //! Reading a running process from procfs.
 
 use flamekeeper_profile::{Avma, FileOffset};
-use procfs::process::{MMPermissions, MMapPath, MemoryMap, Process as ProcEntry};
 
 use crate::heap::TABLE_PATH;
 use crate::process::file::{FileKey, Files};
+use crate::process::lines::{self, Line};
 use crate::process::maps::{Backing, Mapping, Maps};
 
 /// `PF_KTHREAD` of `include/linux/sched.h`, in the flags of `/proc/PID/stat`.
@@ -29,50 +29,59 @@ pub(crate) struct Scanned {
 
 /// Ids of all processes.
 pub(crate) fn all() -> Vec<u32> {
-    let processes = procfs::process::all_processes().into_iter().flatten().flatten();
-    processes.filter_map(|process| u32::try_from(process.pid()).ok()).collect()
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
 /// Reads a process; none when it is gone. What may not be read is left empty.
 pub(crate) fn read(pid: u32, files: &mut Files) -> Option<Scanned> {
-    let entry = ProcEntry::new(i32::try_from(pid).ok()?).ok()?;
-    let stat = entry.stat().ok()?;
-    let kernel_thread = stat.flags & KERNEL_THREAD != 0;
-    let mut scanned = Scanned { comm: stat.comm, kernel_thread, threads: stat.num_threads > 1, ..Scanned::default() };
-    if kernel_thread {
+    let Stat { comm, flags, threads } = stat(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)?;
+    let mut scanned = Scanned { comm, kernel_thread: flags & KERNEL_THREAD != 0, threads: threads > 1, ..Scanned::default() };
+    if scanned.kernel_thread {
         return Some(scanned);
     }
-    if let Ok(exe) = entry.exe() {
+    if let Ok(exe) = std::fs::read_link(format!("/proc/{pid}/exe")) {
         let exe = exe.to_string_lossy();
         scanned.exe = exe.strip_suffix(" (deleted)").unwrap_or(&exe).to_owned();
     }
-    for map in entry.maps().into_iter().flatten() {
-        scanned.has_heap_table |= is_heap_table(&map);
-        if !map.perms.contains(MMPermissions::EXECUTE) {
-            continue;
-        }
-        if let Some(mapping) = mapping(&map, files) {
+    let read = lines::each(pid, |line| {
+        scanned.has_heap_table |= line.path.starts_with(TABLE_PATH);
+        if line.is_executable()
+            && let Some(mapping) = mapping(&line, files)
+        {
             scanned.maps.insert(mapping);
         }
+    });
+    if let Err(error) = read {
+        tracing::trace!(pid, %error, "the mappings of a process are not read");
     }
     Some(scanned)
 }
 
-fn is_heap_table(map: &MemoryMap) -> bool {
-    matches!(&map.pathname, MMapPath::Path(path) if path.as_os_str().as_encoded_bytes().starts_with(TABLE_PATH))
+/// What is taken from `/proc/PID/stat` (proc_pid_stat(5)).
+#[derive(Debug, PartialEq, Eq)]
+struct Stat {
+    comm: String,
+    flags: u32,
+    threads: u32,
 }
 
-fn mapping(map: &MemoryMap, files: &mut Files) -> Option<Mapping> {
-    let (start, end) = map.address;
-    let device = (u32::try_from(map.dev.0).unwrap_or_default(), u32::try_from(map.dev.1).unwrap_or_default());
-    let backing = match &map.pathname {
-        MMapPath::Vdso => Backing::Vdso,
+fn stat(bytes: &[u8]) -> Option<Stat> {
+    // A name may hold anything, parentheses too; nothing after it does.
+    let (start, end) = (bytes.iter().position(|byte| *byte == b'(')?, bytes.iter().rposition(|byte| *byte == b')')?);
+    let comm = String::from_utf8_lossy(bytes.get(start + 1..end)?).into_owned();
+    let mut rest = std::str::from_utf8(bytes.get(end + 1..)?).ok()?.split_ascii_whitespace();
+    // The fields 9 and 20; the name is the second.
+    Some(Stat { comm, flags: rest.nth(6)?.parse().ok()?, threads: rest.nth(10)?.parse().ok()? })
+}
+
+fn mapping(line: &Line<'_>, files: &mut Files) -> Option<Mapping> {
+    let backing = match line.path {
         // Emulated by the kernel at a fixed address: code without a stack frame, in no file.
-        MMapPath::Vsyscall => return None,
-        MMapPath::Path(path) => backing(FileKey::Inode { device, inode: map.inode }, &path.to_string_lossy(), files),
-        _ => Backing::Anonymous,
+        b"[vsyscall]" => return None,
+        path => backing(FileKey::Inode { device: line.device, inode: line.inode }, &String::from_utf8_lossy(path), files),
     };
-    Mapping::new(Avma(start), end.checked_sub(start)?, FileOffset(map.offset), backing)
+    Mapping::new(Avma(line.start), line.end.checked_sub(line.start)?, FileOffset(line.offset), backing)
 }
 
 /// What a mapping of this path holds.
@@ -100,6 +109,16 @@ mod tests {
         assert!(scanned.maps.iter().any(|mapping| matches!(&mapping.backing, Backing::File(file) if *file.path == *scanned.exe)));
         assert!(scanned.maps.iter().any(|mapping| matches!(mapping.backing, Backing::Vdso)));
         assert!(all().contains(&std::process::id()));
+    }
+
+    /// The name, the flags and the number of threads, whatever the name is; and what is no such line.
+    #[test]
+    fn reads_stat() {
+        let line = b"77 (a) R (1) S 1 77 77 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 9 0 1000";
+        assert_eq!(stat(line), Some(Stat { comm: "a) R (1".to_owned(), flags: 4_194_560, threads: 9 }));
+        for other in [&b""[..], b"1 (", b"1 )(", b"1 (a)", b"1 (a) S 1 77 77 0 -1", b"1 (a) S 1 77 77 0 -1 x 1 2 3 4 5 6 7 8 20 0 9"] {
+            assert_eq!(stat(other), None, "{other:?}");
+        }
     }
 
     /// Generated code has no file, whatever the kernel calls its memory.

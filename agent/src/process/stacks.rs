@@ -3,7 +3,8 @@
 //! Asked only when a frame lies outside of the stack that was copied, and read from procfs at most once in a while.
 
 use flamekeeper_profile::Avma;
-use procfs::process::{MMPermissions, Process as ProcEntry};
+
+use crate::process::lines;
 
 /// How long what was read is taken for true, in nanoseconds.
 const READ_EVERY: u64 = 1_000_000_000;
@@ -60,9 +61,14 @@ impl Stacks {
 }
 
 fn writable(pid: u32) -> Box<[(u64, u64)]> {
-    let entry = i32::try_from(pid).ok().and_then(|pid| ProcEntry::new(pid).ok());
-    let maps = entry.and_then(|entry| entry.maps().ok()).into_iter().flatten();
-    maps.filter(|map| map.perms.contains(MMPermissions::WRITE)).map(|map| map.address).take(MAX_MAPPINGS).collect()
+    let mut found = Vec::new();
+    // Of what cannot be read nothing is known.
+    _ = lines::each(pid, |line| {
+        if line.is_writable() && found.len() < MAX_MAPPINGS {
+            found.push((line.start, line.end));
+        }
+    });
+    found.into()
 }
 
 #[cfg(test)]
