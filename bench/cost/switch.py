@@ -1,7 +1,7 @@
 """Turns a running profiler's sampling off and on from outside, so that both are seen within a second of each other.
 
-Two stretches of 20 s differ by more than a profiler takes, since the machine under a virtual machine does other work as well. Stretches of
-a second, one right after the other, differ by much less, and there can be hundreds. A profiler cannot be started that often; the
+Two stretches differ by more than a profiler takes, since the machine under a virtual machine does other work as well: by 1 to 2 %, whether
+they are of a tenth of a second or of two. So there must be hundreds of short ones. A profiler cannot be started that often; the
 kernel's events that it opened can be: `pidfd_getfd(2)` gives its descriptors, `PERF_EVENT_IOC_DISABLE` and `PERF_EVENT_IOC_ENABLE` of
 `perf_event_open(2)` do the rest.
 """
@@ -69,10 +69,9 @@ def inside(pid, helpers, load, pairs, seconds):
                 sampling.turn(on)
                 rates[on] = stretch((pid, *helpers), load, seconds)
             found.append(statistics.fmean(math.log(a / b) for a, b in zip(rates[True], rates[False])))
-    error = 1.2533 * statistics.stdev(found) / math.sqrt(len(found))
-    # The error of the median from the pairs as they are, which have longer tails than the normal distribution.
+    # From the pairs as they are, which have longer tails than the normal distribution.
     medians = [statistics.median(random.choices(found, k=len(found))) for _ in range(400)]
-    return math.exp(statistics.median(found)), max(statistics.stdev(medians), error / 4)
+    return math.exp(statistics.median(found)), statistics.stdev(medians)
 
 
 def stretch(pids, load, seconds):
