@@ -208,6 +208,11 @@ pub fn heap_profile(bytes: &[u8]) {
     crate::scrape::fuzz::heap_profile(bytes);
 }
 
+/// What procfs says of a process and of its mappings.
+pub fn process(bytes: &[u8]) {
+    crate::process::scan::fuzz(bytes);
+}
+
 /// What procfs says of a process's memory.
 pub fn memory(bytes: &[u8]) {
     crate::memory::fuzz::memory(bytes);

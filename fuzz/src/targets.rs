@@ -22,7 +22,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 24] = [
+pub const TARGETS: [Target; 25] = [
     Target { name: "perf_record", run: perf_record },
     Target { name: "perf_ring", run: fuzz::perf_ring },
     Target { name: "perf_map", run: fuzz::perf_map },
@@ -32,6 +32,7 @@ pub const TARGETS: [Target; 24] = [
     Target { name: "unwind", run: fuzz::unwind },
     Target { name: "heap_table", run: fuzz::heap_table },
     Target { name: "heap_profile", run: fuzz::heap_profile },
+    Target { name: "process", run: fuzz::process },
     Target { name: "memory", run: fuzz::memory },
     Target { name: "environ", run: fuzz::environ },
     Target { name: "cgroup", run: fuzz::cgroup },

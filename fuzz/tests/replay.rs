@@ -114,4 +114,4 @@ macro_rules! replays {
     };
 }
 
-replays! { perf_record perf_ring perf_map jitdump hotspot python unwind heap_table heap_profile memory environ cgroup process_context object bundle dwarf mini_debug_info compressed links go otlp symbol_part clickhouse profile_file }
+replays! { perf_record perf_ring perf_map jitdump hotspot python unwind heap_table heap_profile process memory environ cgroup process_context object bundle dwarf mini_debug_info compressed links go otlp symbol_part clickhouse profile_file }

@@ -60,7 +60,8 @@ pub(crate) fn each(pid: u32, take: impl FnMut(Line<'_>)) -> io::Result<()> {
     each_of(File::open(format!("/proc/{pid}/maps"))?, take)
 }
 
-fn each_of(mut maps: impl Read, mut take: impl FnMut(Line<'_>)) -> io::Result<()> {
+/// The same, of what such a file holds.
+pub(super) fn each_of(mut maps: impl Read, mut take: impl FnMut(Line<'_>)) -> io::Result<()> {
     let mut buffer = vec![0; LONGEST_LINE];
     let mut held = 0;
     loop {

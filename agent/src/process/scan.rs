@@ -94,6 +94,25 @@ pub(crate) fn backing(key: FileKey, path: &str, files: &mut Files) -> Backing {
     if anonymous || matches!(key, FileKey::Inode { inode: 0, .. }) { Backing::Anonymous } else { Backing::File(files.intern(key, path)) }
 }
 
+/// What procfs says of a process, for fuzzing: its `stat`, or its `maps`.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    if let Some(stat) = stat(bytes) {
+        // A byte that is no text becomes a character of three.
+        assert!(stat.comm.len() <= 3 * bytes.len());
+    }
+    let (mut files, mut maps, mut lines) = (Files::default(), Maps::default(), 0);
+    let read = lines::each_of(bytes, |line| {
+        lines += 1;
+        assert!(line.path.len() <= bytes.len());
+        if let Some(mapping) = mapping(&line, &mut files) {
+            assert!(mapping.start < mapping.end);
+            maps.insert(mapping);
+        }
+    });
+    assert!(read.is_ok() && maps.len() <= 3 * lines, "{lines} lines");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
