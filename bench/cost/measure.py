@@ -45,8 +45,10 @@ class Run:
 
     def pairs(self, tool, count):
         """More pairs of one tool, for its workload ratio."""
+        if not count:
+            return
         with self.load(count * 10) as load:
-            figures = self.attempt(tool, lambda: self.measure(tool, load, count, False)) if count else None
+            figures = self.attempt(tool, lambda: self.measure(tool, load, count, False))
             if figures is not None:
                 self.results[tool.key + " pairs"] = [figures]
 

@@ -70,7 +70,7 @@ struct Module {
 }
 
 /// No function is longer; what lies further behind the last one of an area belongs to none.
-const LONGEST_FUNCTION: u64 = 256 << 10;
+pub const LONGEST_FUNCTION: u64 = 256 << 10;
 
 impl KernelSymbols {
     /// Reads the symbols of the running kernel.

@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use flamekeeper_profile::Avma;
-use flamekeeper_symbolizer::kernel::KernelSymbol;
+use flamekeeper_symbolizer::kernel::{KernelSymbol, LONGEST_FUNCTION};
 
 use crate::bpf::asm::{AssembleError, Assembler, Helper, Op, Reg, Width};
 use crate::bpf::sys::{self as bpf, Map, MapKind, ProgramKind};
@@ -19,8 +19,6 @@ use crate::bpf::sys::{self as bpf, Map, MapKind, ProgramKind};
 const FORMAT: &[u8; 8] = b"%pS\0\0\0\0\0";
 /// Room for what is printed: names have up to 511 bytes (`KSYM_NAME_LEN`), modules 55 (`MODULE_NAME_LEN`).
 const TEXT_SIZE: u16 = 1024;
-/// No function is longer; what lies further behind the last one of an area belongs to none.
-const LONGEST_FUNCTION: u64 = 256 << 10;
 /// A kernel that knows no names of its functions has no such file.
 const KALLSYMS: &str = "/proc/kallsyms";
 
