@@ -163,6 +163,11 @@ impl CpuGovernor {
         self.history.iter().map(|tick| tick.elapsed).sum()
     }
 
+    /// Whether it is no longer since the start than a decision looks ahead.
+    fn has_just_started(&self) -> bool {
+        self.span() < self.horizon * f64::from(AHEAD) / f64::from(TICKS)
+    }
+
     /// The rate in cores that keeps the horizon below the ceiling at every moment of the time that a decision looks ahead:
     /// what was used leaves the horizon bit by bit meanwhile. Nothing leaves the first one after the start before its end.
     fn allowed(&self) -> f64 {
@@ -221,7 +226,10 @@ impl CpuGovernor {
         }
         // Down to what can be kept up, which may be less than what the horizon still has.
         let target = self.allowed().clamp(0.0, self.ceiling * AIM);
-        let steps = steps_between(target, rate.unwrap_or(self.ceiling));
+        let rate = rate.unwrap_or(self.ceiling);
+        // At the start, which may have taken most of it, nothing is left to try smaller steps: only what samples cost will fall.
+        let others = if self.has_just_started() { rate - self.samples().min(rate) } else { 0.0 };
+        let steps = steps_between((target - others).max(0.0), rate - others);
         self.level.saturating_add(steps.max(1)).min(self.highest)
     }
 

@@ -58,7 +58,7 @@ const SMALLEST_DEFAULT_RING: usize = 512 << 10;
 
 /// The part of the horizon's CPU time that the first look at running processes may take: one in so many. Those that it does
 /// not reach are read bit by bit, or when they are sampled.
-const SCAN_PART: u32 = 10;
+const SCAN_PART: u32 = 20;
 
 /// What drives sampling.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,11 +8,16 @@ use crate::budget::measure;
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
+/// What is left of the rate while the agent is to do less.
+const SLOW: f64 = 0.5;
+
 /// So much CPU time a second, and some at once. Work is charged when it is done, so it may run into debt.
 #[derive(Debug)]
 pub(super) struct Allowance {
     /// Cores.
     rate: f64,
+    /// Whether half of that has to do.
+    slow: bool,
     /// Seconds of CPU time.
     most: f64,
     /// Likewise; below 0 is debt.
@@ -23,12 +28,29 @@ pub(super) struct Allowance {
 impl Allowance {
     /// `rate` in cores, and `at_once` in seconds of CPU time.
     pub(super) fn new(rate: f64, at_once: f64) -> Self {
-        Self { rate, most: at_once, left: at_once, as_of: Instant::now() }
+        Self { rate, slow: false, most: at_once, left: at_once, as_of: Instant::now() }
+    }
+
+    /// The same with nothing saved: at first only so much as comes.
+    pub(super) fn from_nothing(self) -> Self {
+        Self { left: 0.0, ..self }
+    }
+
+    /// Whether half of the rate has to do from now on, since the agent is to do less.
+    pub(super) fn slow(&mut self, slow: bool) {
+        // What has passed was at the rate of before.
+        self.is_open(Instant::now());
+        self.slow = slow;
+    }
+
+    /// Cores, now.
+    fn rate(&self) -> f64 {
+        if self.slow { self.rate * SLOW } else { self.rate }
     }
 
     /// Whether anything is left.
     pub(super) fn is_open(&mut self, now: Instant) -> bool {
-        self.left = (self.left + now.saturating_duration_since(self.as_of).as_secs_f64() * self.rate).min(self.most);
+        self.left = (self.left + now.saturating_duration_since(self.as_of).as_secs_f64() * self.rate()).min(self.most);
         self.as_of = now;
         self.left >= 0.0
     }
@@ -39,7 +61,7 @@ impl Allowance {
             return Duration::ZERO;
         }
         // Without a rate it never comes back; a minute is looked at again.
-        Duration::try_from_secs_f64(-self.left / self.rate).unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT).max(SHORTEST_WAIT)
+        Duration::try_from_secs_f64(-self.left / self.rate()).unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT).max(SHORTEST_WAIT)
     }
 
     /// Takes what the calling thread has used since it had used `begun` ([`measure::thread_cpu`]).
@@ -62,6 +84,10 @@ mod tests {
         assert_eq!(allowance.until_open(after(4)), Duration::from_secs(2));
         assert!(!allowance.is_open(after(5)) && allowance.is_open(after(6)) && allowance.until_open(after(6)).is_zero());
         assert!(allowance.is_open(after(1000)) && allowance.left <= 2.0);
+        allowance.left = -1.0;
+        allowance.slow = true;
+        assert_eq!(allowance.until_open(after(1000)), Duration::from_secs(4));
+        allowance.left = 2.0;
         // A thread that has used nothing is charged nothing; time that goes back gives nothing.
         allowance.charge(Duration::MAX);
         assert!(allowance.is_open(begun) && allowance.left <= 2.0);

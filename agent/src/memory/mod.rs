@@ -51,7 +51,7 @@ const STALE: u64 = 60_000_000_000;
 /// By how much the window's end may differ from what its length says, in nanoseconds: more is a clock that jumped.
 const APART: u64 = 2_000_000_000;
 /// The part of what a horizon may take to find out whose memory it is that may be taken at once: for some hundred processes.
-const NAMED_AT_ONCE: f64 = 0.5;
+const NAMED_AT_ONCE: f64 = 0.25;
 /// CPU time that finding out whose memory it is may take in one round: what is left over is found out in the next pass.
 const NAMING: Duration = Duration::from_millis(10);
 /// Programs that ended in a window and are kept to its end, at most.
@@ -126,6 +126,7 @@ impl Memory {
             return;
         }
         let round = measure::thread_cpu();
+        self.naming.slow(self.stats.budget.as_ref().is_some_and(|budget| budget.uploads_paused()));
         for told in waiting {
             let reading = match told {
                 Told::Process(reading) => reading,

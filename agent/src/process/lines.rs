@@ -5,10 +5,13 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 
 /// Bytes of a line that are understood: four for each byte of the longest path (`\012` for what would end the line), and what is
 /// before it.
 const LONGEST_LINE: usize = 4 * 4096 + 256;
+/// Bytes that are asked for at once where the first lines may do: the kernel makes no more lines than fit.
+const FEW: usize = 512;
 
 /// A mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,15 +60,36 @@ impl<'a> Line<'a> {
 /// # Errors
 /// Where they cannot be read, or not to the end; `take` was called with those before.
 pub(crate) fn each(pid: u32, take: impl FnMut(Line<'_>)) -> io::Result<()> {
-    each_of(File::open(format!("/proc/{pid}/maps"))?, take)
+    each_of(open(pid)?, take)
 }
 
 /// The same, of what such a file holds.
-pub(super) fn each_of(mut maps: impl Read, mut take: impl FnMut(Line<'_>)) -> io::Result<()> {
+pub(super) fn each_of(maps: impl Read, mut take: impl FnMut(Line<'_>)) -> io::Result<()> {
+    until(maps, LONGEST_LINE, |line| {
+        take(line);
+        ControlFlow::Continue(())
+    })
+}
+
+/// The same, until `take` breaks off; only a few lines are read beyond that.
+///
+/// # Errors
+/// As those of [`each`].
+pub(crate) fn first(pid: u32, take: impl FnMut(Line<'_>) -> ControlFlow<()>) -> io::Result<()> {
+    until(open(pid)?, FEW, take)
+}
+
+fn open(pid: u32) -> io::Result<File> {
+    File::open(format!("/proc/{pid}/maps"))
+}
+
+/// Reads no more than `at_once` bytes at once.
+fn until(mut maps: impl Read, at_once: usize, mut take: impl FnMut(Line<'_>) -> ControlFlow<()>) -> io::Result<()> {
     let mut buffer = vec![0; LONGEST_LINE];
     let mut held = 0;
     loop {
-        let read = match maps.read(&mut buffer[held..]) {
+        let room = buffer.len().min(held + at_once);
+        let read = match maps.read(&mut buffer[held..room]) {
             Ok(0) => return Ok(()),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -74,8 +98,10 @@ pub(super) fn each_of(mut maps: impl Read, mut take: impl FnMut(Line<'_>)) -> io
         let filled = held + read;
         let (mut start, mut seen) = (0, held);
         while let Some(end) = buffer[seen..filled].iter().position(|byte| *byte == b'\n').map(|at| seen + at) {
-            if let Some(line) = Line::parse(&buffer[start..end]) {
-                take(line);
+            if let Some(line) = Line::parse(&buffer[start..end])
+                && take(line).is_break()
+            {
+                return Ok(());
             }
             (start, seen) = (end + 1, end + 1);
         }
@@ -171,6 +197,20 @@ mod tests {
             each_of(Pieces(&text, size), |line| found.push((line.start, line.path.to_vec()))).unwrap();
             assert_eq!(found, [(1, b"/a".to_vec()), (3, b"/b".to_vec())], "{size}");
         }
+    }
+
+    /// What is broken off has read little more than it needed.
+    #[test]
+    fn breaks_off() {
+        let line = b"1-2 r-xp 0 0:0 0 /a\n";
+        let mut text = &line.repeat(1000)[..];
+        let mut lines = 0;
+        let third = |line: Line<'_>| {
+            lines += 1;
+            if line.path == b"/a" && lines == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        until(&mut text, FEW, third).unwrap();
+        assert_eq!((lines, text.len()), (3, 1000 * line.len() - FEW));
     }
 
     /// Of this process the same as the package procfs says.

@@ -14,7 +14,7 @@ use crate::process::bound::{Bound, MAPPING_BYTES, PROCESS_BYTES};
 use crate::process::file::{FileKey, Files};
 use crate::process::maps::{Backing, Mapping, Maps};
 pub(crate) use crate::process::program::Process;
-use crate::process::scan;
+use crate::process::scan::{self, Scanned};
 use crate::process::users::HiddenUsers;
 use crate::record::Mmap;
 
@@ -110,7 +110,8 @@ impl ProcessTable {
     pub(crate) fn scan_more(&mut self, now: u64, allowed: Duration) {
         let begun = measure::thread_cpu();
         while let Some(pid) = self.unread.pop() {
-            if !self.processes.contains_key(&pid) {
+            // One that has begun since is known by its records.
+            if self.processes.get(&pid).is_none_or(|process| process.born == 0 && process.scanned.is_none()) {
                 self.scan(pid, now);
             }
             if measure::thread_cpu().saturating_sub(begun) >= allowed {
@@ -127,32 +128,51 @@ impl ProcessTable {
 
     /// Reads a process, and those of its children are not: they come by their own records or samples.
     pub(crate) fn scan(&mut self, pid: u32, now: u64) {
-        if !self.hidden.is_empty() && self.hidden.own(pid) == Some(true) {
-            return self.hide(pid);
+        if !self.is_left_alone(pid) {
+            let scanned = scan::read(pid, &mut self.files);
+            self.take(pid, scanned).scanned = Some(now);
         }
-        let scanned = scan::read(pid, &mut self.files);
-        self.bound.grew(scanned.as_ref().map_or(0, |scanned| scanned.maps.len() * MAPPING_BYTES) + PROCESS_BYTES);
-        let missed_exec =
-            scanned.as_ref().is_some_and(|scanned| self.processes.get_mut(&pid).is_some_and(|process| process.is_succeeded_by(scanned)));
-        if missed_exec {
+    }
+
+    /// Reads who a process is that nothing is known of, and not its mappings: those when a sample needs them.
+    pub(crate) fn identify(&mut self, pid: u32) {
+        if !self.is_left_alone(pid) {
+            let scanned = scan::identify(pid, &mut self.files);
+            self.take(pid, scanned);
+        }
+    }
+
+    /// Whether a process is of a user whose processes are left alone, and so not read.
+    fn is_left_alone(&mut self, pid: u32) -> bool {
+        let is = !self.hidden.is_empty() && self.hidden.own(pid) == Some(true);
+        if is {
+            self.hide(pid);
+        }
+        is
+    }
+
+    /// Takes up what procfs tells of a process.
+    fn take(&mut self, pid: u32, scanned: Option<Scanned>) -> &mut Process {
+        self.bound.grew(PROCESS_BYTES);
+        let Some(scanned) = scanned else { return self.entry(pid) };
+        self.bound.grew(scanned.maps.len() * MAPPING_BYTES);
+        if self.processes.get_mut(&pid).is_some_and(|process| process.is_succeeded_by(&scanned)) {
             self.succeed(pid, "".into());
         }
-        if scanned.as_ref().is_some_and(|scanned| scanned.has_heap_table) {
+        if scanned.has_heap_table {
             self.with_heaps.push(pid);
         }
         let process = self.entry(pid);
-        process.scanned = Some(now);
-        if let Some(scanned) = scanned {
-            process.comm = clip(&scanned.comm, MAX_COMM);
-            process.kernel_thread = scanned.kernel_thread;
-            process.threaded |= scanned.threads;
-            if !scanned.exe.is_empty() {
-                process.exe = clip(&scanned.exe, MAX_PATH);
-            }
-            if !scanned.maps.is_empty() {
-                process.maps.replace(scanned.maps);
-            }
+        process.comm = clip(&scanned.comm, MAX_COMM);
+        process.kernel_thread = scanned.kernel_thread;
+        process.threaded |= scanned.threads;
+        if !scanned.exe.is_empty() {
+            process.exe = clip(&scanned.exe, MAX_PATH);
         }
+        if !scanned.maps.is_empty() {
+            process.maps.replace(scanned.maps);
+        }
+        process
     }
 
     /// The process of a sample; read from procfs when no record told of it before.

@@ -88,6 +88,19 @@ fn what_can_wait_waits_for_the_start() {
     assert!(waited[0] < 0.06 && waited.iter().all(|part| *part > 0.01), "{waited:?}");
 }
 
+/// A start that took a third of the minute's share, beside much that is there at any frequency: the frequency falls at once as far as
+/// that asks for, and not step by step, each watched for seconds that there is no CPU time for.
+#[test]
+fn falls_at_once_after_a_dear_start() {
+    let mut host = Simulation::new(0.005);
+    host.governor.began(Duration::from_millis(100));
+    host.used.push_back(0.1);
+    let levels = host.run(Load { samples: 0.02, fixed: 0.0025 }, 59);
+    // Halving five times is more than the 22 ms of the first second ask for by themselves, which would be four.
+    assert!(levels.first().is_some_and(|first| *first >= 6), "{levels:?}");
+    assert!(host.share() <= 1.0, "{}", host.share());
+}
+
 /// From the first second on, every minute stays below the ceiling, for loads of up to twenty times what may be used, as long
 /// as the lowest frequency fits at all.
 #[test]

@@ -32,7 +32,7 @@ impl Sampler {
                 if !may_ask || !std::fs::exists(format!("/proc/{}", reading.pid)).unwrap_or(false) {
                     return unknown.clone();
                 }
-                self.processes.scan(reading.pid, reading.at);
+                self.processes.identify(reading.pid);
             }
             let process = self.processes.get_mut(reading.pid)?;
             if process.kernel_thread || process.has_exited() && !process.threaded {
