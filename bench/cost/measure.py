@@ -1,5 +1,6 @@
 """What is measured of each profiler beside the load."""
 
+import statistics
 import time
 
 from . import host, switch
@@ -39,25 +40,27 @@ class Run:
             for tool in tools:
                 if tool.key in self.failed:
                     continue
-                figures = self.attempt(tool, lambda: self.measure(tool, load, self.arguments.pairs, judged))
-                if figures is not None:
-                    self.keep(tool, figures)
+                figures = self.attempt(tool, lambda: self.measure(tool, load, judged))
+                ratio = self.attempt(tool, lambda: self.ratio(tool, load, self.arguments.pairs, figures["cpu"])) if figures else None
+                if ratio is not None:
+                    self.keep(tool, figures | ratio)
 
     def pairs(self, tool, count):
         """More pairs of one tool, for its workload ratio."""
-        if not count:
+        if not count or not self.results.get(tool.key):
             return
+        cpu = statistics.median(figures["cpu"] for figures in self.results[tool.key])
         with self.load(count * 10) as load:
-            figures = self.attempt(tool, lambda: self.measure(tool, load, count, False))
-            if figures is not None:
-                self.results[tool.key + " pairs"] = [figures]
+            ratio = self.attempt(tool, lambda: self.ratio(tool, load, count, cpu))
+            if ratio is not None:
+                self.results[tool.key + " pairs"] = [ratio]
 
     def crowd(self, tools):
         """Memory and CPU with many processes beside the load."""
         with self.load(len(tools) * 300) as load, Crowd(self.program, self.folder, self.arguments.processes, len(tools) * 300 + 600):
             time.sleep(10)
             for tool in tools:
-                figures = None if tool.key in self.failed else self.attempt(tool, lambda: self.measure(tool, load, 0, False))
+                figures = None if tool.key in self.failed else self.attempt(tool, lambda: self.measure(tool, load, False))
                 if figures is not None:
                     self.results.setdefault(tool.key + " crowd", []).append(figures)
 
@@ -75,28 +78,36 @@ class Run:
             tool.stop()
             tool.clean()
 
-    def measure(self, tool, load, pairs, judged):
-        began = time.monotonic()
+    def begin(self, tool, load):
         tool.start(load)
         time.sleep(self.arguments.warm)
         tool.check()
         tool.settle()
+
+    def measure(self, tool, load, judged):
+        began = time.monotonic()
+        self.begin(tool, load)
         before, start = host.cpu_seconds(tool.pid), time.monotonic()
         time.sleep(self.arguments.seconds)
         wall, after = time.monotonic() - start, host.cpu_seconds(tool.pid)
-        memory = host.memory_mib(tool.pid)
-        figures = {"cpu": 100 * (after - before) / wall, "start": before, **memory}
-        if pairs:
-            inside, error = switch.inside(tool.pid, tool.helpers(), load, pairs, self.arguments.stretch)
-            # What it took itself is taken from the load as well, where all CPUs are busy.
-            figures["ratio"], figures["error"] = inside * (1 - figures["cpu"] / 100 / load.threads), error
+        figures = {"cpu": 100 * (after - before) / wall, "start": before, **host.memory_mib(tool.pid)}
         tool.check()
         tool.stop()
         if judged:
-            # In half of the pairs' time nothing was recorded.
-            figures.update(tool.figures(time.monotonic() - began - pairs * self.arguments.stretch))
+            figures.update(tool.figures(time.monotonic() - began))
             figures["complete"], figures["judged"] = tool.stacks(self.judge)
         return figures
+
+    def ratio(self, tool, load, pairs, cpu):
+        """The workload ratio, from a start of its own: what is recorded meanwhile, half of the time, is no measure of anything else.
+        `cpu`: what the tool takes, in % of one core."""
+        if not pairs:
+            return {}
+        self.begin(tool, load)
+        inside, error = switch.inside(tool.pid, tool.helpers(), load, pairs, self.arguments.stretch)
+        tool.check()
+        # What it took itself is taken from the load as well, where all CPUs are busy.
+        return {"ratio": inside * (1 - cpu / 100 / load.threads), "error": error}
 
     def keep(self, tool, figures):
         self.results.setdefault(tool.key, []).append(figures)
