@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 
 use flamekeeper_object::{Allocator, ObjectFile};
@@ -14,7 +14,7 @@ use flamekeeper_profile::leaks::Blindness;
 use flamekeeper_profile::{FrameKind, Labels, SampleType, Series, StackEnd, Svma};
 
 use crate::heap::Unwind;
-use crate::heap::find::MAX_MAPS;
+use crate::process::lines;
 
 /// How long a process has been known before it is looked at, and how often it is then, in nanoseconds.
 const MATURE: u64 = 5_000_000_000;
@@ -60,10 +60,12 @@ struct Mapped {
 }
 
 impl Mapped {
-    /// Takes a line of `/proc/PID/maps`.
-    fn line(&mut self, line: &[u8]) {
-        let Some(path) = line.iter().position(|byte| *byte == b'/').and_then(|at| line.get(at..)) else { return };
-        let name = path.trim_ascii_end().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    /// Takes the path of a mapping.
+    fn path(&mut self, path: &[u8]) {
+        if !path.starts_with(b"/") {
+            return;
+        }
+        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         self.file = true;
         self.library |= name.starts_with(b"libflamekeeper_heap.so");
         self.python |= name.starts_with(b"python") || name.starts_with(b"libpython");
@@ -116,12 +118,7 @@ impl Facts {
     /// `environment`: whether that is looked at.
     fn with(pid: u32, environment: bool, program: impl FnOnce(&File) -> Program) -> Option<Self> {
         let mut mapped = Mapped::default();
-        let mut lines = BufReader::new(File::open(format!("/proc/{pid}/maps")).ok()?.take(MAX_MAPS));
-        let mut line = Vec::new();
-        while lines.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
-            mapped.line(&line);
-            line.clear();
-        }
+        lines::each(pid, |line| mapped.path(line.path)).ok()?;
         let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
         let executable = OpenOptions::new().read(true).custom_flags(flags).open(format!("/proc/{pid}/exe")).ok();
         let mut variables = Vec::new();
@@ -270,7 +267,7 @@ mod tests {
 
     fn facts(program: Program, files: &[&str], environment: &[u8]) -> Facts {
         let mut mapped = Mapped::default();
-        files.iter().for_each(|file| mapped.line(format!("7f00-7f01 r-xp 00000000 08:01 1234    {file}\n").as_bytes()));
+        files.iter().for_each(|file| mapped.path(file.as_bytes()));
         Facts { program, mapped, environment: Environment::of(environment) }
     }
 

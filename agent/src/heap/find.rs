@@ -1,14 +1,13 @@
 //! Finding a process's table.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::ops::ControlFlow;
 use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 
 use flamekeeper_heap::layout;
 
-/// Bytes of `/proc/PID/maps` that are read at most.
-pub(super) const MAX_MAPS: u64 = 16 << 20;
+use crate::process::lines::{self, Line};
 
 /// How a table's file is named in `/proc/PID/maps`.
 pub(crate) const TABLE_PATH: &[u8] = b"/memfd:flamekeeper-heap";
@@ -34,18 +33,16 @@ impl SharedMemory {
 
     /// A process's table, open for reading, and for writing where that is allowed; none where it has none.
     pub(crate) fn table(self, pid: u32) -> Option<File> {
-        let maps = File::open(format!("/proc/{pid}/maps")).ok()?;
-        let mut lines = BufReader::new(maps.take(MAX_MAPS));
-        let mut line = Vec::new();
-        while lines.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
-            if let Some((device, range)) = table_line(&line)
-                && Some(device) == self.device
-            {
-                return open(pid, &range);
+        let mut found = None;
+        // Of what cannot be read nothing is known.
+        _ = lines::until(pid, lines::MANY, |line| match table_line(&line).filter(|(device, _)| Some(*device) == self.device) {
+            None => ControlFlow::Continue(()),
+            Some((_, range)) => {
+                found = Some(range);
+                ControlFlow::Break(())
             }
-            line.clear();
-        }
-        None
+        });
+        open(pid, &found?)
     }
 }
 
@@ -57,21 +54,12 @@ fn open(pid: u32, range: &str) -> Option<File> {
     (metadata.is_file() && metadata.len() == layout::SIZE as u64).then_some(file)
 }
 
-/// Device and range of a line of `/proc/PID/maps`, if it is that of a table.
-pub(super) fn table_line(line: &[u8]) -> Option<(u64, String)> {
-    // Most lines have another name: the cheapest check first.
-    let path = line.iter().position(|byte| *byte == b'/')?;
-    if !line.get(path..)?.starts_with(TABLE_PATH) {
+/// Device and range of a mapping, if it is that of a table.
+pub(super) fn table_line(line: &Line<'_>) -> Option<(u64, String)> {
+    if !line.path.starts_with(TABLE_PATH) || !line.is_shared() {
         return None;
     }
-    let mut fields = std::str::from_utf8(line.get(..path)?).ok()?.split_ascii_whitespace();
-    let (start, end) = fields.next()?.split_once('-')?;
-    let number = |text: &str| u64::from_str_radix(text, 16).ok();
-    let range = format!("{:x}-{:x}", number(start)?, number(end)?);
-    let permissions = fields.next()?;
-    let (major, minor) = fields.nth(1)?.split_once(':')?;
-    let device = libc::makedev(u32::try_from(number(major)?).ok()?, u32::try_from(number(minor)?).ok()?);
-    permissions.ends_with('s').then_some((device, range))
+    Some((libc::makedev(line.device.0, line.device.1), format!("{:x}-{:x}", line.start, line.end)))
 }
 
 #[cfg(test)]
@@ -81,7 +69,7 @@ mod tests {
     /// The table's line is told from those of other files, private mappings and broken ones.
     #[test]
     fn lines_of_tables() {
-        let line = |text: &str| table_line(text.as_bytes());
+        let line = |text: &str| Line::parse(text.trim_end().as_bytes()).and_then(|line| table_line(&line));
         let found = line("7fedbee5d000-7fedbef3e000 rw-s 00000000 00:01 68673                      /memfd:flamekeeper-heap (deleted)\n");
         assert_eq!(found, Some((libc::makedev(0, 1), "7fedbee5d000-7fedbef3e000".to_owned())));
         for other in [

@@ -5,6 +5,7 @@ use flamekeeper_heap::layout::{ENTRY_SIZE, MAX_STACK, NUMBER_MASK, at};
 use crate::heap::find;
 use crate::heap::sum::Estimate;
 use crate::heap::table;
+use crate::process::lines::Line;
 
 /// A header, then entries and records in the same bytes, and a line of `maps`.
 pub(crate) fn heap_table(bytes: &[u8]) {
@@ -26,5 +27,5 @@ pub(crate) fn heap_table(bytes: &[u8]) {
         assert!(Estimate::of(record.size, record.shift).objects >= 1.0);
         records = &records[length..];
     }
-    _ = find::table_line(rest);
+    _ = Line::parse(rest).and_then(|line| find::table_line(&line));
 }

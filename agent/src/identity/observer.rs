@@ -27,20 +27,12 @@ pub(crate) struct Observer {
     /// Whether environments are looked at.
     environment: bool,
     searches_left: u32,
-    buffer: Vec<u8>,
 }
 
 impl Observer {
     /// Has seen nothing yet.
     pub(crate) fn new(choice: Choice) -> Self {
-        Self {
-            cgroups: Cgroups::new(),
-            siblings: Siblings::default(),
-            choice,
-            environment: true,
-            searches_left: SEARCHES,
-            buffer: Vec::new(),
-        }
+        Self { cgroups: Cgroups::new(), siblings: Siblings::default(), choice, environment: true, searches_left: SEARCHES }
     }
 
     /// The same, and looks at no environment where that is forbidden.
@@ -149,8 +141,7 @@ impl Observer {
         if origin.context.address == 0 {
             let Some(left) = self.searches_left.checked_sub(1) else { return };
             self.searches_left = left;
-            origin.context.address = context::find(pid, &mut self.buffer).unwrap_or_default();
-            self.buffer.shrink_to(64 << 10);
+            origin.context.address = context::find(pid).unwrap_or_default();
             if sample.cgroup.is_none()
                 && origin.asked
                 && let Some(place) = i32::try_from(pid).ok().and_then(|pid| place(&Process::new(pid).ok()?))

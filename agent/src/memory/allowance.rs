@@ -32,7 +32,7 @@ impl Allowance {
     }
 
     /// The same with nothing saved: at first only so much as comes.
-    pub(super) fn from_nothing(self) -> Self {
+    pub(super) fn without_savings(self) -> Self {
         Self { left: 0.0, ..self }
     }
 

@@ -145,7 +145,7 @@ impl Reader {
             bare: HashMap::default(),
             levels: Allowance::new(rate, rate * AT_ONCE),
             // They come with time: the start has enough to do.
-            rollups: Allowance::new(rate, rate * AT_ONCE).from_nothing(),
+            rollups: Allowance::new(rate, rate * AT_ONCE).without_savings(),
             hidden,
             cgroups: Cgroups::find(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()),
             host: None,

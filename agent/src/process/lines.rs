@@ -10,8 +10,12 @@ use std::ops::ControlFlow;
 /// Bytes of a line that are understood: four for each byte of the longest path (`\012` for what would end the line), and what is
 /// before it.
 const LONGEST_LINE: usize = 4 * 4096 + 256;
+/// Bytes of all lines of a process that are read.
+const MOST: u64 = 16 << 20;
 /// Bytes that are asked for at once where the first lines may do: the kernel makes no more lines than fit.
-const FEW: usize = 512;
+pub(crate) const FEW: usize = 512;
+/// The same, where all of them are likely to be wanted.
+pub(crate) const MANY: usize = LONGEST_LINE;
 
 /// A mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +53,11 @@ impl<'a> Line<'a> {
         self.permissions[2] == b'x'
     }
 
+    /// Whether what is written to it goes to the file.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.permissions[3] == b's'
+    }
+
     /// Whether it may be written to.
     pub(crate) fn is_writable(&self) -> bool {
         self.permissions[1] == b'w'
@@ -65,26 +74,26 @@ pub(crate) fn each(pid: u32, take: impl FnMut(Line<'_>)) -> io::Result<()> {
 
 /// The same, of what such a file holds.
 pub(super) fn each_of(maps: impl Read, mut take: impl FnMut(Line<'_>)) -> io::Result<()> {
-    until(maps, LONGEST_LINE, |line| {
+    until_of(maps, MANY, |line| {
         take(line);
         ControlFlow::Continue(())
     })
 }
 
-/// The same, until `take` breaks off; only a few lines are read beyond that.
+/// The same, until `take` breaks off. No more than `at_once` bytes are read beyond that.
 ///
 /// # Errors
 /// As those of [`each`].
-pub(crate) fn first(pid: u32, take: impl FnMut(Line<'_>) -> ControlFlow<()>) -> io::Result<()> {
-    until(open(pid)?, FEW, take)
+pub(crate) fn until(pid: u32, at_once: usize, take: impl FnMut(Line<'_>) -> ControlFlow<()>) -> io::Result<()> {
+    until_of(open(pid)?, at_once, take)
 }
 
-fn open(pid: u32) -> io::Result<File> {
-    File::open(format!("/proc/{pid}/maps"))
+fn open(pid: u32) -> io::Result<io::Take<File>> {
+    Ok(File::open(format!("/proc/{pid}/maps"))?.take(MOST))
 }
 
-/// Reads no more than `at_once` bytes at once.
-fn until(mut maps: impl Read, at_once: usize, mut take: impl FnMut(Line<'_>) -> ControlFlow<()>) -> io::Result<()> {
+/// The same, of what such a file holds.
+pub(crate) fn until_of(mut maps: impl Read, at_once: usize, mut take: impl FnMut(Line<'_>) -> ControlFlow<()>) -> io::Result<()> {
     let mut buffer = vec![0; LONGEST_LINE];
     let mut held = 0;
     loop {
@@ -209,7 +218,7 @@ mod tests {
             lines += 1;
             if line.path == b"/a" && lines == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        until(&mut text, FEW, third).unwrap();
+        until_of(&mut text, FEW, third).unwrap();
         assert_eq!((lines, text.len()), (3, 1000 * line.len() - FEW));
     }
 

@@ -61,7 +61,7 @@ pub(crate) fn identify(pid: u32, files: &mut Files) -> Option<Scanned> {
     if scanned.exe.is_empty() {
         return Some(scanned);
     }
-    let read = lines::first(pid, |line| {
+    let read = lines::until(pid, lines::FEW, |line| {
         let found = if line.is_executable() { mapping(&line, files) } else { None };
         match found.filter(|mapping| matches!(&mapping.backing, Backing::File(file) if *file.path == *scanned.exe)) {
             Some(mapping) => {

@@ -5,32 +5,38 @@
 
 mod header;
 
-use std::io::Read as _;
+use std::ops::ControlFlow;
 
 pub use header::{Found, read};
 
-/// Bytes of `/proc/PID/maps` that are read at most: some twenty thousand mappings.
-const MAX_MAPS: u64 = 2 << 20;
+use crate::process::lines::{self, Line};
+
+/// What its mapping is called.
+const NAMES: [&[u8]; 3] = [b"[anon_shmem:OTEL_CTX]", b"[anon:OTEL_CTX]", b"/memfd:OTEL_CTX"];
 
 /// Where a process's context is, if it has one.
-pub(super) fn find(pid: u32, buffer: &mut Vec<u8>) -> Option<u64> {
-    buffer.clear();
-    let file = std::fs::File::open(format!("/proc/{pid}/maps")).ok()?;
-    file.take(MAX_MAPS).read_to_end(buffer).ok()?;
-    find_in_maps(buffer)
+pub(super) fn find(pid: u32) -> Option<u64> {
+    let mut found = None;
+    // Of what cannot be read nothing is known.
+    _ = lines::until(pid, lines::MANY, |line| take(&line, &mut found));
+    found
 }
 
-/// The address of the first mapping of that name, in the text of `/proc/PID/maps`.
+/// The same, in the text of `/proc/PID/maps`.
+#[cfg(any(test, feature = "fuzz"))]
 pub(super) fn find_in_maps(maps: &[u8]) -> Option<u64> {
-    let line = maps.split(|byte| *byte == b'\n').find(|line| is_named(line))?;
-    let start = line.split(|byte| *byte == b'-').next()?;
-    u64::from_str_radix(std::str::from_utf8(start).ok()?, 16).ok()
+    let mut found = None;
+    _ = lines::until_of(maps, lines::MANY, |line| take(&line, &mut found));
+    found
 }
 
-/// Whether a line of `/proc/PID/maps` is that of a context.
-fn is_named(line: &[u8]) -> bool {
-    let line = line.strip_suffix(b" (deleted)").unwrap_or(line);
-    [&b" [anon_shmem:OTEL_CTX]"[..], b" [anon:OTEL_CTX]", b" /memfd:OTEL_CTX"].iter().any(|name| line.ends_with(name))
+fn take(line: &Line<'_>, found: &mut Option<u64>) -> ControlFlow<()> {
+    let name = line.path.strip_suffix(b" (deleted)").unwrap_or(line.path);
+    if !NAMES.contains(&name) {
+        return ControlFlow::Continue(());
+    }
+    *found = Some(line.start);
+    ControlFlow::Break(())
 }
 
 /// Reads a context of a process: see [`read()`].
