@@ -1,9 +1,10 @@
 //! Whether a program brings an allocator of its own, which a library in `LD_PRELOAD` cannot stand before.
 
+use memchr::memmem;
 use object::elf;
 
 use crate::file::ObjectFile;
-use crate::header::Class;
+use crate::header::{Class, SectionHeader};
 use crate::section;
 
 /// Bytes of a table of symbols, of their names, or of read-only data that are searched.
@@ -33,6 +34,13 @@ const FUNCTIONS: [(&[u8], Allocator); 8] = [
     (b"mi_malloc", Allocator::Mimalloc),
     (b"malloc", Allocator::Own),
 ];
+
+/// How the names of those end, each with the 0 after it. Most programs have none of these among their names.
+const ENDINGS: [&[u8]; 4] = [b"malloc\0", b"mallctl\0", b"malloc_default\0", b"InternalMalloc\0"];
+/// Bytes of a table of names that are looked through at once.
+const PIECE: u64 = 64 << 10;
+/// Bytes that two such pieces have in common: as many as the longest ending has.
+const COMMON: u64 = 16;
 
 /// How messages of theirs begin, which are still there when symbols were stripped.
 const MESSAGES: [(&[u8], Allocator); 3] =
@@ -67,6 +75,10 @@ impl ObjectFile {
 
     /// The most exact of the functions that a table of symbols defines.
     fn defines(&self, kind: u32) -> Option<Allocator> {
+        let (_, names) = self.table(kind)?;
+        if !self.may_name(names) {
+            return None;
+        }
         let mut best = None;
         self.each_symbol(kind, |defined, function, name| {
             // Few names begin so: the cheapest check first.
@@ -81,6 +93,24 @@ impl ObjectFile {
         Some(FUNCTIONS.get(best?)?.1)
     }
 
+    /// Whether a table of names holds the end of one that is looked for, read in pieces, since such a table has megabytes and is wanted once; of one
+    /// that cannot be read so, it may.
+    fn may_name(&self, names: &SectionHeader) -> bool {
+        let endings = ENDINGS.map(memmem::Finder::new);
+        names.is_compressed()
+            || pieces(names.size.min(SEARCHED)).any(|(start, length)| {
+                let piece = names.offset.checked_add(start).and_then(|offset| self.source().read(offset, length, "names").ok());
+                piece.is_none_or(|piece| endings.iter().any(|ending| ending.find(&piece).is_some()))
+            })
+    }
+
+    /// A table of symbols, and that of their names.
+    fn table(&self, kind: u32) -> Option<(&SectionHeader, &SectionHeader)> {
+        let sections = &self.headers().sections;
+        let table = sections.iter().find(|section| section.kind == kind && section.has_data())?;
+        Some((table, sections.get(usize::try_from(table.link).ok()?)?))
+    }
+
     /// Visits the symbols of a table: whether each is defined, whether it is a function, and its name with what follows that.
     fn each_symbol(&self, kind: u32, visit: impl FnMut(bool, bool, &[u8])) {
         // A table that cannot be read has none.
@@ -88,9 +118,7 @@ impl ObjectFile {
     }
 
     fn try_each_symbol(&self, kind: u32, mut visit: impl FnMut(bool, bool, &[u8])) -> Option<()> {
-        let headers = self.headers();
-        let table = headers.sections.iter().find(|section| section.kind == kind && section.has_data())?;
-        let names = headers.sections.get(usize::try_from(table.link).ok()?)?;
+        let (headers, (table, names)) = (self.headers(), self.table(kind)?);
         let symbols = section::read_within(self.source(), headers.class, table, SEARCHED).ok()?;
         let names = section::read_within(self.source(), headers.class, names, SEARCHED).ok()?;
         // `Elf32_Sym` and `Elf64_Sym`: where `st_info` and `st_shndx` stand.
@@ -113,7 +141,34 @@ impl ObjectFile {
     }
 }
 
+/// Where the pieces of a table of this size begin, and how long they are.
+fn pieces(size: u64) -> impl Iterator<Item = (u64, u64)> {
+    let starts = std::iter::successors(Some(0), |start: &u64| start.checked_add(PIECE));
+    starts.take_while(move |start| *start < size).map(move |start| (start, (PIECE + COMMON).min(size - start)))
+}
+
 /// Whether a name that goes on up to its 0 is this one.
 fn is(rest: &[u8], name: &[u8]) -> bool {
     rest.strip_prefix(name).is_some_and(|after| after.first() == Some(&0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Wherever in the table one of the endings lies, a piece holds it whole; and each function that is looked for has such an ending.
+    #[test]
+    fn no_name_is_cut() {
+        let longest = ENDINGS.iter().map(|ending| ending.len() as u64).max().unwrap();
+        for size in [0, 1, longest, PIECE, PIECE + 3, PIECE + COMMON, 3 * PIECE + 7] {
+            for at in (0..(size + 1).saturating_sub(longest)).filter(|at| at % PIECE < 40 || at % PIECE > PIECE - 40) {
+                assert!(pieces(size).any(|(start, length)| start <= at && at + longest <= start + length), "{at} of {size}");
+            }
+            assert!(pieces(size).all(|(start, length)| length > 0 && start + length <= size));
+        }
+        for (function, _) in FUNCTIONS {
+            let name = [function, b"\0"].concat();
+            assert!(ENDINGS.iter().any(|ending| name.ends_with(ending)), "{}", function.escape_ascii());
+        }
+    }
 }

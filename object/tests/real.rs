@@ -287,6 +287,10 @@ fn own_allocators_are_told() {
         "static void *mi_malloc(int size) {{ return (char *)0 + size; }}\nvoid *malloc(int size) {{ return mi_malloc(size); }}\n{main}"
     );
     assert_eq!(build("family", &family, &["-O0"]).allocator(), Some(Allocator::Mimalloc));
+    // A table of names of some hundred kilobytes.
+    let many: String = (0..4000).map(|number| format!("int a_function_with_a_long_name_{number}(void) {{ return {number}; }}\n")).collect();
+    assert_eq!(build("many", &format!("{many}{own}"), &[]).allocator(), Some(Allocator::Own));
+    assert_eq!(build("none", &format!("{many}{main}"), &[]).allocator(), None);
     let stripped = "int puts(const char *); int main(void) { return puts(\"<jemalloc>: Out of memory\"); }\n";
     assert_eq!(build("stripped", stripped, &["-s"]).allocator(), Some(Allocator::Jemalloc));
 }

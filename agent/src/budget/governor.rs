@@ -10,7 +10,7 @@ use crate::budget::Ceilings;
 use crate::budget::cpu::{CpuGovernor, Spent, TICKS};
 use crate::budget::frequency::{Ladder, millihertz};
 use crate::budget::limits::{self, Limits};
-use crate::budget::measure::{self, CpuMeter, Memory};
+use crate::budget::measure::{self, CpuMeter, Memory, MemoryMeter};
 use crate::budget::memory::{MemoryGovernor, Trimmer};
 
 /// The shortest tick, in nanoseconds.
@@ -139,6 +139,7 @@ pub(crate) struct Governor {
     memory: MemoryGovernor,
     trimmer: Trimmer,
     meter: CpuMeter,
+    memory_meter: MemoryMeter,
     state: Arc<BudgetState>,
     tick: u64,
     /// When the last tick was, and the CPU time used by then; none before the first.
@@ -159,9 +160,10 @@ impl Governor {
         state.period_ns.store(configured, Ordering::Relaxed);
         state.cpu_ceiling_microcores.store(microcores(ceilings.cpu), Ordering::Relaxed);
         state.memory_ceiling.store(ceilings.memory, Ordering::Relaxed);
+        let memory_meter = MemoryMeter::new();
         if meter.owns_process() {
             // A window may be told of before the first tick.
-            let memory = measure::memory();
+            let memory = memory_meter.read();
             state.tell_memory(memory.anonymous, memory);
         }
         Self {
@@ -170,6 +172,7 @@ impl Governor {
             memory: MemoryGovernor::new(ceilings.memory),
             trimmer: Trimmer::new(),
             meter,
+            memory_meter,
             state: Arc::new(state),
             tick: (horizon / u64::from(TICKS)).max(SHORTEST_TICK),
             last,
@@ -268,7 +271,7 @@ impl Governor {
     }
 
     fn restrain_memory(&mut self, usage: &Usage) {
-        let memory = measure::memory();
+        let memory = self.memory_meter.read();
         let anonymous = memory.anonymous;
         // In a process that is shared, what others hold is not the agent's to answer for.
         let own = if self.meter.owns_process() { anonymous } else { usage.structures };

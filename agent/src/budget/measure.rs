@@ -1,5 +1,7 @@
 //! What the agent uses: CPU time of its threads, memory of its process.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -96,10 +98,23 @@ pub(crate) struct Memory {
     pub(crate) anonymous: u64,
 }
 
-/// The memory of this process; zero where procfs does not tell.
-pub(crate) fn memory() -> Memory {
-    let page = crate::perf::ring::page_size() as u64;
-    std::fs::read_to_string("/proc/self/statm").ok().and_then(|text| parse_statm(&text, page)).unwrap_or_default()
+/// Reads the memory of this process again and again, from a file that stays open: opening it takes longer than reading it.
+#[derive(Debug)]
+pub(crate) struct MemoryMeter(Option<File>);
+
+impl MemoryMeter {
+    pub(crate) fn new() -> Self {
+        Self(File::open("/proc/self/statm").ok())
+    }
+
+    /// The memory of this process; zero where procfs does not tell.
+    pub(crate) fn read(&self) -> Memory {
+        // Seven numbers of at most twenty digits.
+        let mut text = [0; 256];
+        let read = self.0.as_ref().and_then(|file| file.read_at(&mut text, 0).ok());
+        let text = read.and_then(|read| std::str::from_utf8(text.get(..read)?).ok());
+        text.and_then(|text| parse_statm(text, crate::perf::ring::page_size() as u64)).unwrap_or_default()
+    }
 }
 
 /// Reads `/proc/PID/statm` (proc_pid_statm(5)): pages of size, resident, and of the resident those of files and shared memory.
@@ -130,7 +145,8 @@ mod tests {
         for bad in ["", "1", "1 2", "1 x 3", "1 18446744073709551615 0"] {
             assert_eq!(parse_statm(bad, 4096), None, "{bad}");
         }
-        assert!(super::memory().anonymous > 100_000);
+        let meter = MemoryMeter::new();
+        assert!(meter.read().anonymous > 100_000 && meter.read().resident > 100_000);
     }
 
     /// Of a shared process only the entered threads count, also after they have ended.
