@@ -22,6 +22,15 @@ def values(runs, name):
     return [run[name] for run in runs if run.get(name) is not None]
 
 
+# As it is by default, with inlined functions, and without them.
+SCRIPTS = {"script cpu": "perf script", "script without inlined": "perf script --no-inline"}
+
+
+def together(runs, part):
+    """CPU of recording and of this way to read it, of each run that has both."""
+    return [run["cpu"] + run[part] for run in runs if part in run]
+
+
 class Report:
     def __init__(self, run, tools, absent, facts, command):
         self.run, self.tools, self.absent, self.facts, self.command = run, tools, absent, facts, command
@@ -66,11 +75,11 @@ class Report:
             runs = self.runs(tool.key)
             if runs:
                 lines.append(self.row(tool.title, values(runs, "cpu"), runs, self.ratio(tool.key)[0]))
-            script = values(runs, "script cpu")
-            if script:
-                both = [run["cpu"] + run["script cpu"] for run in runs if "script cpu" in run]
-                peak = max(median(runs, "peak"), median(runs, "script peak"))
-                lines.append(f"| the same, and `perf script --no-inline` of it | {spread(both, 3)} | | | {self.complete(runs)} | {peak:.1f} | | |")
+            for part, command in SCRIPTS.items():
+                both = together(runs, part)
+                if both:
+                    peak = max(median(runs, "peak"), median(runs, "script peak"))
+                    lines.append(f"| the same, and `{command}` of it | {spread(both, 3)} | | | {self.complete(runs)} | {peak:.1f} | | |")
         for title, why in self.absent:
             lines.append(f"| {title} | {why} | | | | | | |")
         notes = [f"{tool.title.split(':')[0]} wrote {median(self.runs(tool.key), 'MB/s'):.1f} MB/s." for tool in self.tools if median(self.runs(tool.key), "MB/s")]
@@ -118,9 +127,10 @@ class Report:
                     title = f"one eighth of lightswitch ({theirs} Hz, {mode}) at {hertz} Hz{', CPU time only' if bare else ''}"
                     lines.append(self.share(title, cpu.get(f"agent {hertz}{bare}"), cpu.get(f"lightswitch {theirs} {mode}"), 1 / 8))
         for size in ("8192", "65528"):
-            both = [run["cpu"] + run["script cpu"] for run in self.runs(f"perf {size}") if "script cpu" in run]
-            other = statistics.median(both) if both else None
-            lines.append(self.share(f"one fifth of `perf record` with `perf script`, {size} B of stack, at 99 Hz", agent, other, 1 / 5))
+            for part, command in SCRIPTS.items():
+                both = together(self.runs(f"perf {size}"), part)
+                other = statistics.median(both) if both else None
+                lines.append(self.share(f"one fifth of `perf record` with `{command}`, {size} B of stack, at 99 Hz", agent, other, 1 / 5))
         return "\n".join([*lines, ""])
 
     def target(self, title, value, limit, form):

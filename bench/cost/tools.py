@@ -174,12 +174,16 @@ class Perf(Tool):
         self.launch(["perf", "record", "-q", "-a", "-F", self.hertz, "--call-graph", call_graph, "-o", self.recording])
 
     def figures(self, seconds):
-        command = ["perf", "script", "--no-inline", "-i", str(self.recording)]
-        script = subprocess.Popen(command, **QUIET)
+        (plain, peak), (bare, _) = self.script(), self.script("--no-inline")
+        cpu, bare = (100 * taken / seconds for taken in (plain, bare))
+        return {"script cpu": cpu, "script without inlined": bare, "script peak": peak, "MB/s": self.recording.stat().st_size / seconds / 1e6}
+
+    def script(self, *options):
+        """CPU seconds that `perf script` takes of the recording, and its peak memory in MiB."""
+        script = subprocess.Popen(["perf", "script", *options, "-i", str(self.recording)], **QUIET)
         _, status, usage = os.wait4(script.pid, 0)
         script.returncode = os.waitstatus_to_exitcode(status)
-        cpu = 100 * (usage.ru_utime + usage.ru_stime) / seconds
-        return {"script cpu": cpu, "script peak": usage.ru_maxrss / 1024, "MB/s": self.recording.stat().st_size / seconds / 1e6}
+        return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
     def stacks(self, judge):
         command = ["perf", "script", "--no-inline", "--comm", NAME, "-F", "comm,ip,sym", "-i", str(self.recording)]

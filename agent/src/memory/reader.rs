@@ -40,6 +40,8 @@ const LEAN_TIMES: u32 = 3;
 const STATUS_PASSES: u64 = 6;
 /// Passes after which `smaps_rollup` is read of a process that stays as it was: others may share its pages now.
 const ROLLUP_PASSES: u64 = 60;
+/// Passes after which it is read again of a process that changes all the time: what it grows by counts as its own meanwhile.
+const CHANGED_PASSES: u64 = 3;
 /// By how many bytes a process must have changed for its `smaps_rollup` to be read again, and by which part of it.
 const CHANGED_BYTES: u64 = 1 << 20;
 const CHANGED_PART: u64 = 16;
@@ -94,7 +96,7 @@ impl Known {
             return if self.rollup_pass == 0 || idle >= ROLLUP_PASSES { resident } else { 0 };
         };
         let changed = resident.abs_diff(rollup.resident);
-        if changed >= CHANGED_BYTES.max(rollup.resident / CHANGED_PART) {
+        if changed >= CHANGED_BYTES.max(rollup.resident / CHANGED_PART) && idle >= CHANGED_PASSES {
             changed
         } else if idle >= ROLLUP_PASSES {
             resident / ROLLUP_PASSES
@@ -365,4 +367,36 @@ fn bounded(path: &std::path::Path) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path).ok()?.take(LARGEST).read_to_end(&mut bytes).ok()?;
     Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was never read comes first, then what has changed most; one that changes all the time waits some passes, one that stays as it was
+    /// many.
+    #[test]
+    fn reads_what_is_least_known() {
+        const PAGES: u64 = 8 << 10;
+        let resident = PAGES * 4096;
+        let mut known = Known {
+            pass: 100,
+            statm: Statm { size: PAGES, resident: PAGES, ..Statm::default() },
+            status: Status::default(),
+            status_pass: 100,
+            rollup: None,
+            rollup_pass: 0,
+            cgroup: None,
+            cgroup_pass: 0,
+        };
+        let unknown = |known: &Known, pass| known.unknown(4096, pass);
+        assert_eq!(unknown(&known, 100), resident);
+        (known.rollup, known.rollup_pass) = (Some(Rollup { resident, proportional: resident / 2 }), 100);
+        assert_eq!((unknown(&known, 101), unknown(&known, 100 + ROLLUP_PASSES)), (0, resident / ROLLUP_PASSES));
+        known.statm.resident += PAGES / 8;
+        assert_eq!((unknown(&known, 102), unknown(&known, 100 + CHANGED_PASSES)), (0, resident / 8));
+        // Meanwhile what it has grown by is its own.
+        let levels = known.levels(4096);
+        assert_eq!(levels[MemoryKind::Proportional as usize], Some(resident / 2 + resident / 8));
+    }
 }
