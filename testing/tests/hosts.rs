@@ -117,6 +117,10 @@ fn little_locked_memory_makes_small_rings() {
     let said = output.split("rings of ").nth(1).and_then(|text| text.split(' ').next()?.parse::<u64>().ok()).unwrap();
     let real = output.split("ring_bytes=").nth(1).and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok()).unwrap();
     assert!(real <= said * 1024 && real >= 128 << 10, "said {said} KiB, are {real} bytes");
+    // As a rule none is left for those of page faults.
+    if let Some(line) = output.lines().find(|line| line.contains("page faults are not sampled")) {
+        assert!(line.contains("no locked memory is left for their rings") && line.contains("LimitMEMLOCK=infinity"), "{line}");
+    }
 }
 
 /// `check-config agent FILE --host` says the same without starting anything.

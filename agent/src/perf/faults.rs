@@ -33,6 +33,12 @@ pub(crate) enum FaultsError {
     /// The kernel cannot tell what a fault is worth.
     #[error("this kernel does not tell the size of the page that a fault brought (Linux 5.11 does): {0}")]
     PageSize(#[source] io::Error),
+    /// The rings would exceed the memory that may be locked.
+    #[error(
+        "no locked memory is left for their rings (RLIMIT_MEMLOCK, kernel.perf_event_mlock_kb). Raise the limit (`ulimit -l unlimited`, or \
+         LimitMEMLOCK=infinity in the systemd unit), or grant CAP_IPC_LOCK: {0}"
+    )]
+    LockedMemory(#[source] io::Error),
     /// A step failed.
     #[error("cannot {step}: {source}")]
     Step {
@@ -111,7 +117,7 @@ impl FaultEvents {
         loop {
             let mut events = Self { spec, cpus: Vec::new(), counters: Vec::new(), rings: Vec::new(), fds: Vec::new(), tap: None };
             match cpus.clone().try_for_each(|cpu| events.open_cpu(cpu)) {
-                Err(FaultsError::Step { .. }) if spec.ring_bytes > MIN_RING => spec.ring_bytes /= 2,
+                Err(FaultsError::Step { .. } | FaultsError::LockedMemory(_)) if spec.ring_bytes > MIN_RING => spec.ring_bytes /= 2,
                 result => return result.map(|()| events),
             }
         }
@@ -126,7 +132,10 @@ impl FaultEvents {
             Err(source) => return Err(step("open an event for page faults")(source)),
         };
         close_on_exec(&counter).map_err(step("mark a perf event close-on-exec"))?;
-        let ring = Ring::map(&counter, self.spec.ring_bytes).map_err(step("map a ring for page faults"))?;
+        let ring = Ring::map(&counter, self.spec.ring_bytes).map_err(|error| match error.raw_os_error() {
+            Some(libc::EPERM) => FaultsError::LockedMemory(error),
+            _ => step("map a ring for page faults")(error),
+        })?;
         counter.enable().map_err(step("enable an event for page faults"))?;
         if let Some(Err(error)) = self.tap.as_mut().map(|tap| tap.attach(counter.as_raw_fd(), cpu, counter.as_raw_fd())) {
             tracing::warn!(cpu, %error, "page faults of python programs are shown without the interpreter's frames, on this CPU");
