@@ -104,6 +104,12 @@ fn function(truth: &Truth, name: &str) -> u64 {
 #[test]
 fn memory_is_where_it_was_touched_first() {
     let _alone = alone();
+    // Where a storm of another program's faults filled the rings, too little is left to tell anything of these programs: then once more.
+    assert!((0..3).any(|_| touched_first()), "other programs' faults filled the rings three times");
+}
+
+/// One measurement, asserted; false where a quarter of the host's faults and more found no room in the rings.
+fn touched_first() -> bool {
     let host = Host::with_collector("faults");
     let (mut agent, figures) = start_agent(&host, &["--frequency-hz", &FREQUENCY.to_string()]);
     let program = compile("gcc", &["-O2", "-g"], "faults.c", &host.scratch().join("faults"));
@@ -116,7 +122,9 @@ fn memory_is_where_it_was_touched_first() {
     let figures = Figures::read(figures);
     eprintln!("{before_huge:?}, then {figures:?}");
     agent.stop();
-    assert!(figures.missed_share() < 0.25, "{figures:?}");
+    if figures.missed_share() >= 0.25 {
+        return false;
+    }
 
     let graph = touched(&host, "mix");
     let of = |name: &str| graph.total_of(|node| node == name);
@@ -146,6 +154,7 @@ fn memory_is_where_it_was_touched_first() {
     assert_time("the CPU time of mix", cpu.total(), function(&mix, "cpu"), FREQUENCY);
     let types = host.ask("/api/v1/types?from=-1h").to_string();
     assert!(types.contains(r#"{"type":"touched_space","unit":"bytes"}"#), "{types}");
+    true
 }
 
 /// A storm of faults has at most half as many samples as the CPU has, soon after it begins, and they stand for all its memory but what is
