@@ -12,10 +12,10 @@
 //! bound of its own derived from the ceiling (`limits`), so that the ceiling does not rest on measuring in time; measuring
 //! covers what they do not see (the allocator's gaps).
 //!
-//! **What it does,** mildest first: uploads of symbols pause, and reading the memory of processes has half its time; the frequency falls step by step; then the rings and the memory of
-//! processes are read less often and new processes are not copied from their parents. Caches shrink by halves. The copy of the
-//! stack and the rings stay as they were opened: the kernel takes both from the open event, and between closing one and opening
-//! the next it would drop records without counting them.
+//! **What it does,** mildest first: uploads of symbols pause, and reading the memory of processes has half its time; the
+//! frequency falls step by step; then the rings and the memory of processes are read less often and new processes are not
+//! copied from their parents. Caches shrink by halves. The copy of the stack and the rings stay as they were opened: the kernel
+//! takes both from the open event, and between closing one and opening the next it would drop records without counting them.
 
 pub(crate) mod cpu;
 pub(crate) mod frequency;

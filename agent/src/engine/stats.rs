@@ -133,6 +133,11 @@ impl EngineStats {
         Self { event: spec.name(), ring_bytes, user_only: spec.exclude_kernel, rings_bytes, budget, meter, name_bytes, ..Self::default() }
     }
 
+    /// Whether the budget asks for less of what can wait.
+    pub(crate) fn is_restrained(&self) -> bool {
+        self.budget.as_ref().is_some_and(|budget| budget.uploads_paused())
+    }
+
     /// The agent's figures now, as far as the engine knows them.
     #[must_use]
     pub fn figures(&self) -> AgentFigures {

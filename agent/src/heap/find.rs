@@ -35,11 +35,13 @@ impl SharedMemory {
     pub(crate) fn table(self, pid: u32) -> Option<File> {
         let mut found = None;
         // Of what cannot be read nothing is known.
-        _ = lines::until(pid, lines::MANY, |line| match table_line(&line).filter(|(device, _)| Some(*device) == self.device) {
-            None => ControlFlow::Continue(()),
-            Some((_, range)) => {
-                found = Some(range);
-                ControlFlow::Break(())
+        _ = lines::until(lines::open(pid).ok()?, lines::MANY, |line| {
+            match table_line(&line).filter(|(device, _)| Some(*device) == self.device) {
+                None => ControlFlow::Continue(()),
+                Some((_, range)) => {
+                    found = Some(range);
+                    ControlFlow::Break(())
+                }
             }
         });
         open(pid, &found?)

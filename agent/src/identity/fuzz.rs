@@ -31,7 +31,7 @@ pub(crate) fn cgroup(bytes: &[u8]) {
 
 /// A process context: the memory that it lies in, the message in it, and the list of mappings that tells where it is.
 pub(crate) fn context(bytes: &[u8]) {
-    context::find_in_maps(bytes);
+    context::find_in(bytes);
     let mut memory = |address: u64, to: &mut [u8]| {
         let at = address.checked_sub(BASE).and_then(|at| usize::try_from(at).ok());
         let from = at.and_then(|at| bytes.get(at..at.checked_add(to.len())?));

@@ -126,7 +126,7 @@ impl Memory {
             return;
         }
         let round = measure::thread_cpu();
-        self.naming.slow(self.stats.budget.as_ref().is_some_and(|budget| budget.uploads_paused()));
+        self.naming.slow(self.stats.is_restrained());
         for told in waiting {
             let reading = match told {
                 Told::Process(reading) => reading,

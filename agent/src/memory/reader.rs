@@ -200,11 +200,6 @@ impl Reader {
         self.interval * if lean { LEAN_TIMES } else { 1 }
     }
 
-    /// Whether the budget asks for less work.
-    fn is_restrained(&self) -> bool {
-        self.stats.budget.as_ref().is_some_and(|budget| budget.uploads_paused())
-    }
-
     fn read_host(&mut self) -> Option<()> {
         let read = self.read_file("/proc/meminfo").map(|bytes| parse::fields(bytes, [b"MemTotal", b"MemAvailable"]));
         for (counter, bytes) in self.stats.host_memory.iter().zip(read.unwrap_or_default()) {
@@ -248,7 +243,7 @@ impl Reader {
     /// Waits for a moment, and for the allowance. None when it is to end.
     fn wait_until(&mut self, due: Instant) -> Option<()> {
         loop {
-            self.levels.slow(self.is_restrained());
+            self.levels.slow(self.stats.is_restrained());
             let now = Instant::now();
             let left = due.saturating_duration_since(now);
             let until_open = self.levels.until_open(now);
@@ -328,7 +323,7 @@ impl Reader {
     /// Reads `smaps_rollup` of the processes of which least is known, one by one, as long as that is allowed.
     fn roll_up(&mut self) {
         let begun = Instant::now();
-        while !self.is_restrained() && self.rollups.is_open(Instant::now()) && begun.elapsed() < self.interval / STEPS {
+        while !self.stats.is_restrained() && self.rollups.is_open(Instant::now()) && begun.elapsed() < self.interval / STEPS {
             let (page, pass) = (self.page, self.pass);
             let unknown = self.known.iter().map(|(pid, known)| (known.unknown(page, pass), *pid)).max();
             let Some((_, pid)) = unknown.filter(|(unknown, _)| *unknown > 0) else { return };

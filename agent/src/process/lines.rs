@@ -74,26 +74,25 @@ pub(crate) fn each(pid: u32, take: impl FnMut(Line<'_>)) -> io::Result<()> {
 
 /// The same, of what such a file holds.
 pub(super) fn each_of(maps: impl Read, mut take: impl FnMut(Line<'_>)) -> io::Result<()> {
-    until_of(maps, MANY, |line| {
+    until(maps, MANY, |line| {
         take(line);
         ControlFlow::Continue(())
     })
 }
 
-/// The same, until `take` breaks off. No more than `at_once` bytes are read beyond that.
+/// What the kernel says of a process's mappings.
 ///
 /// # Errors
-/// As those of [`each`].
-pub(crate) fn until(pid: u32, at_once: usize, take: impl FnMut(Line<'_>) -> ControlFlow<()>) -> io::Result<()> {
-    until_of(open(pid)?, at_once, take)
-}
-
-fn open(pid: u32) -> io::Result<io::Take<File>> {
+/// Where that may not be read, or the process is gone.
+pub(crate) fn open(pid: u32) -> io::Result<io::Take<File>> {
     Ok(File::open(format!("/proc/{pid}/maps"))?.take(MOST))
 }
 
-/// The same, of what such a file holds.
-pub(crate) fn until_of(mut maps: impl Read, at_once: usize, mut take: impl FnMut(Line<'_>) -> ControlFlow<()>) -> io::Result<()> {
+/// As [`each_of`], until `take` breaks off. No more than `at_once` bytes are read beyond that.
+///
+/// # Errors
+/// As those of [`each`].
+pub(crate) fn until(mut maps: impl Read, at_once: usize, mut take: impl FnMut(Line<'_>) -> ControlFlow<()>) -> io::Result<()> {
     let mut buffer = vec![0; LONGEST_LINE];
     let mut held = 0;
     loop {
@@ -218,7 +217,7 @@ mod tests {
             lines += 1;
             if line.path == b"/a" && lines == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        until_of(&mut text, FEW, third).unwrap();
+        until(&mut text, FEW, third).unwrap();
         assert_eq!((lines, text.len()), (3, 1000 * line.len() - FEW));
     }
 

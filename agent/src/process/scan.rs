@@ -61,7 +61,7 @@ pub(crate) fn identify(pid: u32, files: &mut Files) -> Option<Scanned> {
     if scanned.exe.is_empty() {
         return Some(scanned);
     }
-    let read = lines::until(pid, lines::FEW, |line| {
+    let find_exe = |line: Line<'_>| {
         let found = if line.is_executable() { mapping(&line, files) } else { None };
         match found.filter(|mapping| matches!(&mapping.backing, Backing::File(file) if *file.path == *scanned.exe)) {
             Some(mapping) => {
@@ -70,8 +70,8 @@ pub(crate) fn identify(pid: u32, files: &mut Files) -> Option<Scanned> {
             }
             None => ControlFlow::Continue(()),
         }
-    });
-    note(pid, read);
+    };
+    note(pid, lines::open(pid).and_then(|maps| lines::until(maps, lines::FEW, find_exe)));
     Some(scanned)
 }
 

@@ -129,15 +129,19 @@ impl ProcessTable {
     /// Reads a process, and those of its children are not: they come by their own records or samples.
     pub(crate) fn scan(&mut self, pid: u32, now: u64) {
         if !self.is_left_alone(pid) {
-            let scanned = scan::read(pid, &mut self.files);
-            self.take(pid, scanned).scanned = Some(now);
+            match scan::read(pid, &mut self.files) {
+                Some(scanned) => self.take(pid, scanned),
+                None => self.bound.grew(PROCESS_BYTES),
+            }
+            self.entry(pid).scanned = Some(now);
         }
     }
 
     /// Reads who a process is that nothing is known of, and not its mappings: those when a sample needs them.
     pub(crate) fn identify(&mut self, pid: u32) {
-        if !self.is_left_alone(pid) {
-            let scanned = scan::identify(pid, &mut self.files);
+        if !self.is_left_alone(pid)
+            && let Some(scanned) = scan::identify(pid, &mut self.files)
+        {
             self.take(pid, scanned);
         }
     }
@@ -152,10 +156,8 @@ impl ProcessTable {
     }
 
     /// Takes up what procfs tells of a process.
-    fn take(&mut self, pid: u32, scanned: Option<Scanned>) -> &mut Process {
-        self.bound.grew(PROCESS_BYTES);
-        let Some(scanned) = scanned else { return self.entry(pid) };
-        self.bound.grew(scanned.maps.len() * MAPPING_BYTES);
+    fn take(&mut self, pid: u32, scanned: Scanned) {
+        self.bound.grew(scanned.maps.len() * MAPPING_BYTES + PROCESS_BYTES);
         if self.processes.get_mut(&pid).is_some_and(|process| process.is_succeeded_by(&scanned)) {
             self.succeed(pid, "".into());
         }
@@ -172,7 +174,6 @@ impl ProcessTable {
         if !scanned.maps.is_empty() {
             process.maps.replace(scanned.maps);
         }
-        process
     }
 
     /// The process of a sample; read from procfs when no record told of it before.

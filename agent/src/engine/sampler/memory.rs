@@ -29,12 +29,12 @@ impl Sampler {
                 return None;
             }
             if self.processes.get_mut(reading.pid).is_none() {
-                if !may_ask || !std::fs::exists(format!("/proc/{}", reading.pid)).unwrap_or(false) {
+                if !may_ask {
                     return unknown.clone();
                 }
                 self.processes.identify(reading.pid);
             }
-            let process = self.processes.get_mut(reading.pid)?;
+            let Some(process) = self.processes.get_mut(reading.pid) else { return unknown.clone() };
             if process.kernel_thread || process.has_exited() && !process.threaded {
                 return None;
             }

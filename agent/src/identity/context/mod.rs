@@ -5,6 +5,7 @@
 
 mod header;
 
+use std::io::Read;
 use std::ops::ControlFlow;
 
 pub use header::{Found, read};
@@ -16,27 +17,23 @@ const NAMES: [&[u8]; 3] = [b"[anon_shmem:OTEL_CTX]", b"[anon:OTEL_CTX]", b"/memf
 
 /// Where a process's context is, if it has one.
 pub(super) fn find(pid: u32) -> Option<u64> {
-    let mut found = None;
-    // Of what cannot be read nothing is known.
-    _ = lines::until(pid, lines::MANY, |line| take(&line, &mut found));
-    found
+    find_in(lines::open(pid).ok()?)
 }
 
 /// The same, in the text of `/proc/PID/maps`.
-#[cfg(any(test, feature = "fuzz"))]
-pub(super) fn find_in_maps(maps: &[u8]) -> Option<u64> {
+pub(super) fn find_in(maps: impl Read) -> Option<u64> {
     let mut found = None;
-    _ = lines::until_of(maps, lines::MANY, |line| take(&line, &mut found));
+    let take = |line: Line<'_>| {
+        let name = line.path.strip_suffix(b" (deleted)").unwrap_or(line.path);
+        if !NAMES.contains(&name) {
+            return ControlFlow::Continue(());
+        }
+        found = Some(line.start);
+        ControlFlow::Break(())
+    };
+    // Of what cannot be read nothing is known.
+    _ = lines::until(maps, lines::MANY, take);
     found
-}
-
-fn take(line: &Line<'_>, found: &mut Option<u64>) -> ControlFlow<()> {
-    let name = line.path.strip_suffix(b" (deleted)").unwrap_or(line.path);
-    if !NAMES.contains(&name) {
-        return ControlFlow::Continue(());
-    }
-    *found = Some(line.start);
-    ControlFlow::Break(())
 }
 
 /// Reads a context of a process: see [`read()`].
@@ -64,11 +61,11 @@ mod tests {
         let line = |name: &str| format!("7f5d3c000000-7f5d3c001000 rw-p 00000000 00:01 3081 {name}\n");
         let other = "55d0a0a00000-55d0a0a21000 rw-p 00000000 00:00 0                          [heap]\n";
         for name in ["[anon_shmem:OTEL_CTX]", "[anon:OTEL_CTX]", "/memfd:OTEL_CTX (deleted)", "/memfd:OTEL_CTX"] {
-            assert_eq!(find_in_maps(format!("{other}{}{other}", line(name)).as_bytes()), Some(0x7f5d_3c00_0000), "{name}");
+            assert_eq!(find_in(format!("{other}{}{other}", line(name)).as_bytes()), Some(0x7f5d_3c00_0000), "{name}");
         }
         for name in ["[anon:OTEL_CTXX]", "/tmp/memfd:OTEL_CTX", "OTEL_CTX", ""] {
-            assert_eq!(find_in_maps(line(name).as_bytes()), None, "{name}");
+            assert_eq!(find_in(line(name).as_bytes()), None, "{name}");
         }
-        assert_eq!(find_in_maps(b"zz-1 [anon:OTEL_CTX]"), None);
+        assert_eq!(find_in(&b"zz-1 [anon:OTEL_CTX]"[..]), None);
     }
 }
